@@ -1,0 +1,327 @@
+//! Messages as the rooms use them: what the network sent, parsed into bounded types.
+//!
+//! [`Request`] and [`Response`] are the twins of the generated [`crate::wire`]
+//! types. Everything between is `TryFrom`: a message that breaks a limit or
+//! names something impossible is a [`MessageError`] and goes no further.
+
+mod enrolment;
+mod parse;
+mod runs;
+mod training;
+
+pub use enrolment::{Certificate, Hello, Invitation, Invite, Member, MemberState};
+pub use runs::{Artefact, RunDetail, RunEvent, RunState, RunSummary, SignedRun};
+pub use training::{Admitted, Evaluated, Metrics, TensorsAhead, Train, Update};
+
+use crate::ids::{MemberName, Role, RunId};
+use crate::refusal::Refusal;
+use crate::wire;
+use crate::wire::request::Kind as Ask;
+use crate::wire::response::Kind as Answer;
+
+/// Why a message from the network is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    #[error("the message says nothing that this build knows; update the older side")]
+    Unknown,
+    #[error("`{field}` is missing")]
+    Missing { field: &'static str },
+    #[error("`{field}` is over its limit of {limit}")]
+    TooLong { field: &'static str, limit: u64 },
+    #[error("`{field}`: {problem}")]
+    Invalid {
+        field: &'static str,
+        problem: String,
+    },
+}
+
+/// Something broke at the other side: nobody decided it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub what: String,
+    pub remedy: String,
+}
+
+/// What one party asks of another, one on each stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    Enrol {
+        token: String,
+        certificate_request: Vec<u8>,
+    },
+    Renew {
+        certificate_request: Vec<u8>,
+    },
+    Hello(Hello),
+    SubmitRun {
+        run: SignedRun,
+        token: String,
+    },
+    ListRuns,
+    ShowRun(RunId),
+    FollowRun {
+        run_id: RunId,
+        from_event: u64,
+    },
+    StopRun(RunId),
+    ResumeRun(RunId),
+    DownloadRun(RunId),
+    Invite(Invite),
+    Evict {
+        role: Role,
+        name: MemberName,
+        reason: String,
+    },
+    ListMembers,
+    Review {
+        run_id: RunId,
+        run: SignedRun,
+    },
+    /// The round's state follows in chunks.
+    Train(Train),
+    /// The final state follows in chunks.
+    Evaluate(TensorsAhead),
+    EndRun {
+        run_id: RunId,
+        outcome: String,
+    },
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    Refusal(Refusal),
+    Fault(Fault),
+    Certificate(Certificate),
+    Welcome {
+        consortium: String,
+        software_version: String,
+    },
+    Submitted {
+        run_id: RunId,
+        created: bool,
+    },
+    Runs(Vec<RunSummary>),
+    RunDetail(RunDetail),
+    RunEvent(RunEvent),
+    Done,
+    /// The file follows in chunks.
+    Artefact(Artefact),
+    Invitation(Invitation),
+    Members(Vec<Member>),
+    Admitted(Admitted),
+    /// The update follows in chunks, from the chunk that was asked for.
+    Update(Update),
+    Evaluated(Evaluated),
+}
+
+impl Request {
+    /// The request's name, for logs: it holds nothing of the content.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Enrol { .. } => "enrol",
+            Self::Renew { .. } => "renew",
+            Self::Hello(_) => "hello",
+            Self::SubmitRun { .. } => "submit-run",
+            Self::ListRuns => "list-runs",
+            Self::ShowRun(_) => "show-run",
+            Self::FollowRun { .. } => "follow-run",
+            Self::StopRun(_) => "stop-run",
+            Self::ResumeRun(_) => "resume-run",
+            Self::DownloadRun(_) => "download-run",
+            Self::Invite(_) => "invite",
+            Self::Evict { .. } => "evict",
+            Self::ListMembers => "list-members",
+            Self::Review { .. } => "review",
+            Self::Train(_) => "train",
+            Self::Evaluate(_) => "evaluate",
+            Self::EndRun { .. } => "end-run",
+        }
+    }
+}
+
+impl From<Request> for wire::Request {
+    fn from(request: Request) -> Self {
+        let query = |run_id: RunId| wire::RunQuery {
+            run_id: run_id.to_string(),
+        };
+        let kind = match request {
+            Request::Enrol {
+                token,
+                certificate_request,
+            } => Ask::Enrol(wire::Enrol {
+                token,
+                certificate_request: certificate_request.into(),
+            }),
+            Request::Renew {
+                certificate_request,
+            } => Ask::Renew(wire::Renew {
+                certificate_request: certificate_request.into(),
+            }),
+            Request::Hello(hello) => Ask::Hello(hello.into()),
+            Request::SubmitRun { run, token } => Ask::SubmitRun(wire::SubmitRun {
+                run: Some(run.into()),
+                token,
+            }),
+            Request::ListRuns => Ask::ListRuns(wire::ListRuns {}),
+            Request::ShowRun(run_id) => Ask::ShowRun(query(run_id)),
+            Request::FollowRun { run_id, from_event } => Ask::FollowRun(wire::FollowRun {
+                run_id: run_id.to_string(),
+                from_event,
+            }),
+            Request::StopRun(run_id) => Ask::StopRun(query(run_id)),
+            Request::ResumeRun(run_id) => Ask::ResumeRun(query(run_id)),
+            Request::DownloadRun(run_id) => Ask::DownloadRun(query(run_id)),
+            Request::Invite(invite) => Ask::Invite(invite.into()),
+            Request::Evict { role, name, reason } => Ask::Evict(wire::Evict {
+                role: role.to_string(),
+                name: name.to_string(),
+                reason,
+            }),
+            Request::ListMembers => Ask::ListMembers(wire::ListMembers {}),
+            Request::Review { run_id, run } => Ask::Review(wire::Review {
+                run_id: run_id.to_string(),
+                run: Some(run.into()),
+            }),
+            Request::Train(train) => Ask::Train(train.into()),
+            Request::Evaluate(ahead) => Ask::Evaluate(ahead.into()),
+            Request::EndRun { run_id, outcome } => Ask::EndRun(wire::EndRun {
+                run_id: run_id.to_string(),
+                outcome,
+            }),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<wire::Request> for Request {
+    type Error = MessageError;
+
+    fn try_from(request: wire::Request) -> Result<Self, MessageError> {
+        let run_id = |query: wire::RunQuery| parse::id("run_id", &query.run_id);
+        Ok(match request.kind.ok_or(MessageError::Unknown)? {
+            Ask::Enrol(enrol) => Self::Enrol {
+                token: parse::token("token", enrol.token)?,
+                certificate_request: parse::der("certificate_request", &enrol.certificate_request)?,
+            },
+            Ask::Renew(renew) => Self::Renew {
+                certificate_request: parse::der("certificate_request", &renew.certificate_request)?,
+            },
+            Ask::Hello(hello) => Self::Hello(hello.try_into()?),
+            Ask::SubmitRun(submit) => Self::SubmitRun {
+                run: parse::present("run", submit.run)?.try_into()?,
+                token: parse::token("token", submit.token)?,
+            },
+            Ask::ListRuns(_) => Self::ListRuns,
+            Ask::ShowRun(query) => Self::ShowRun(run_id(query)?),
+            Ask::FollowRun(follow) => Self::FollowRun {
+                run_id: parse::id("run_id", &follow.run_id)?,
+                from_event: follow.from_event,
+            },
+            Ask::StopRun(query) => Self::StopRun(run_id(query)?),
+            Ask::ResumeRun(query) => Self::ResumeRun(run_id(query)?),
+            Ask::DownloadRun(query) => Self::DownloadRun(run_id(query)?),
+            Ask::Invite(invite) => Self::Invite(invite.try_into()?),
+            Ask::Evict(evict) => Self::Evict {
+                role: parse::id("role", &evict.role)?,
+                name: parse::id("name", &evict.name)?,
+                reason: parse::sentence("reason", evict.reason)?,
+            },
+            Ask::ListMembers(_) => Self::ListMembers,
+            Ask::Review(review) => Self::Review {
+                run_id: parse::id("run_id", &review.run_id)?,
+                run: parse::present("run", review.run)?.try_into()?,
+            },
+            Ask::Train(train) => Self::Train(train.try_into()?),
+            Ask::Evaluate(evaluate) => Self::Evaluate(evaluate.try_into()?),
+            Ask::EndRun(end) => Self::EndRun {
+                run_id: parse::id("run_id", &end.run_id)?,
+                outcome: parse::sentence("outcome", end.outcome)?,
+            },
+        })
+    }
+}
+
+impl From<Response> for wire::Response {
+    fn from(response: Response) -> Self {
+        let kind = match response {
+            Response::Refusal(refusal) => Answer::Refusal(refusal.into()),
+            Response::Fault(fault) => Answer::Fault(wire::Fault {
+                what: fault.what,
+                remedy: fault.remedy,
+            }),
+            Response::Certificate(certificate) => Answer::Certificate(certificate.into()),
+            Response::Welcome {
+                consortium,
+                software_version,
+            } => Answer::Welcome(wire::Welcome {
+                consortium,
+                software_version,
+            }),
+            Response::Submitted { run_id, created } => Answer::Submitted(wire::Submitted {
+                run_id: run_id.to_string(),
+                created,
+            }),
+            Response::Runs(runs) => Answer::Runs(wire::Runs {
+                runs: runs.into_iter().map(Into::into).collect(),
+            }),
+            Response::RunDetail(detail) => Answer::RunDetail(detail.into()),
+            Response::RunEvent(event) => Answer::RunEvent(event.into()),
+            Response::Done => Answer::Done(wire::Done {}),
+            Response::Artefact(artefact) => Answer::Artefact(artefact.into()),
+            Response::Invitation(invitation) => Answer::Invitation(invitation.into()),
+            Response::Members(members) => Answer::Members(wire::Members {
+                members: members.into_iter().map(Into::into).collect(),
+            }),
+            Response::Admitted(admitted) => Answer::Admitted(admitted.into()),
+            Response::Update(update) => Answer::Update(update.into()),
+            Response::Evaluated(evaluated) => Answer::Evaluated(evaluated.into()),
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<wire::Response> for Response {
+    type Error = MessageError;
+
+    fn try_from(response: wire::Response) -> Result<Self, MessageError> {
+        Ok(match response.kind.ok_or(MessageError::Unknown)? {
+            Answer::Refusal(refusal) => Self::Refusal(refusal.into()),
+            Answer::Fault(fault) => Self::Fault(Fault {
+                what: parse::sentence("what", fault.what)?,
+                remedy: parse::sentence("remedy", fault.remedy)?,
+            }),
+            Answer::Certificate(certificate) => Self::Certificate(certificate.try_into()?),
+            Answer::Welcome(welcome) => Self::Welcome {
+                consortium: parse::sentence("consortium", welcome.consortium)?,
+                software_version: parse::sentence("software_version", welcome.software_version)?,
+            },
+            Answer::Submitted(submitted) => Self::Submitted {
+                run_id: parse::id("run_id", &submitted.run_id)?,
+                created: submitted.created,
+            },
+            Answer::Runs(runs) => Self::Runs(parse::list(
+                "runs",
+                runs.runs,
+                crate::limits::RUNS_LISTED_MAX,
+            )?),
+            Answer::RunDetail(detail) => Self::RunDetail(detail.try_into()?),
+            Answer::RunEvent(event) => Self::RunEvent(event.try_into()?),
+            Answer::Done(_) => Self::Done,
+            Answer::Artefact(artefact) => Self::Artefact(artefact.try_into()?),
+            Answer::Invitation(invitation) => Self::Invitation(invitation.try_into()?),
+            Answer::Members(members) => Self::Members(parse::list(
+                "members",
+                members.members,
+                crate::limits::MEMBERS_MAX,
+            )?),
+            Answer::Admitted(admitted) => Self::Admitted(admitted.try_into()?),
+            Answer::Update(update) => Self::Update(update.try_into()?),
+            Answer::Evaluated(evaluated) => Self::Evaluated(evaluated.try_into()?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod model;
 pub mod refusal;
 pub mod run;
 pub mod strategy;
+pub mod token;
 
 /// The Protocol Buffers types as generated. Hostile until parsed by [`message`].
 pub mod wire {

@@ -1,0 +1,327 @@
+//! The coordinator's state, and the one door to its journal.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use consilium_journal::{Journal, JournalError, Limits};
+use consilium_link::{CertificateAuthority, Connection, Credentials, IdentityError, wall_clock};
+use consilium_protocol::{MemberName, Millis, Refusal, Role, RunId, SiteName};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+
+use crate::config::{Config, ConfigError, Folder};
+use crate::event::Event;
+use crate::index::{Index, IndexError};
+use crate::members::Members;
+use crate::run::record::RunRecord;
+
+/// Comings and goings that a slow run driver may fall behind by; it then looks anew.
+const PRESENCE_BACKLOG: usize = 1024;
+
+/// Signals that a run may have waiting.
+const SIGNALS_MAX: usize = 16;
+
+/// Everything that the coordinator's tasks share.
+pub struct Coordinator {
+    pub config: Config,
+    pub folder: Folder,
+    pub authority: CertificateAuthority,
+    pub credentials: Credentials,
+    journal: Journal,
+    index: Index,
+    books: Mutex<Books>,
+    /// Held from an entry's journal to its index, so that both have one order.
+    pen: Mutex<()>,
+    presence: broadcast::Sender<Presence>,
+    /// Runs that may train at the same time.
+    pub active_runs: Arc<Semaphore>,
+}
+
+/// What changes with every entry or connection; locked briefly, never across an await.
+#[derive(Default)]
+struct Books {
+    members: Members,
+    connections: BTreeMap<(Role, MemberName), Connection>,
+    live: BTreeMap<RunId, LiveRun>,
+}
+
+struct LiveRun {
+    signals: mpsc::Sender<RunSignal>,
+    /// Entries in the run's history, for its followers.
+    events: watch::Sender<u64>,
+}
+
+/// A site came or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    Connected(SiteName),
+    Lost(SiteName),
+}
+
+/// What can be asked of a run that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunSignal {
+    Stop { by: MemberName },
+}
+
+/// The coordinator cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    #[error(transparent)]
+    Listen(#[from] consilium_link::ListenError),
+    #[error("{what}: {source}")]
+    Disk {
+        what: String,
+        source: std::io::Error,
+    },
+    #[error("a background task ended unexpectedly: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Coordinator {
+    /// Opens the coordinator in `root`: checks the journal's chain, follows it with
+    /// the index, and knows again who is a member and which runs go on.
+    ///
+    /// # Errors
+    /// What is missing or broken, and what to do about it.
+    pub fn open(root: &Path) -> Result<Arc<Self>, CoordinatorError> {
+        let folder = Folder::new(root);
+        let config = Config::load(root)?;
+        let authority = CertificateAuthority::load(&folder.authority())?;
+        let credentials = Credentials::load(&folder.identity())?;
+        let (journal, opened) = Journal::open(&folder.journal(), Limits::default())?;
+        if opened.torn_tail_bytes > 0 {
+            tracing::warn!(
+                bytes = opened.torn_tail_bytes,
+                "the last entry was cut short by a crash and was never acknowledged; it is removed"
+            );
+        }
+        let index = Index::open(&folder.index())?;
+        let members = follow(&journal, &index)?;
+        let active_runs = Arc::new(Semaphore::new(config.active_runs_max));
+        Ok(Arc::new(Self {
+            config,
+            folder,
+            authority,
+            credentials,
+            journal,
+            index,
+            books: Mutex::new(Books {
+                members,
+                ..Books::default()
+            }),
+            pen: Mutex::new(()),
+            presence: broadcast::channel(PRESENCE_BACKLOG).0,
+            active_runs,
+        }))
+    }
+
+    /// The moment that decisions use: the wall clock, but never before the journal's
+    /// last entry, so that a clock set back revives nothing.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        wall_clock().max(Millis(self.journal.latest_ms()))
+    }
+
+    /// Records that something happened, durably, before it takes effect.
+    ///
+    /// # Errors
+    /// The disk fails; then nothing took effect.
+    pub async fn record(
+        self: &Arc<Self>,
+        event: Event,
+    ) -> Result<Option<RunRecord>, CoordinatorError> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.record_now(&event)).await?
+    }
+
+    /// As [`Self::record`], if `check` still holds when it is this entry's turn: nothing
+    /// else is recorded between the check and the entry.
+    ///
+    /// # Errors
+    /// The disk fails. The inner refusal is the check's.
+    pub async fn record_if(
+        self: &Arc<Self>,
+        event: Event,
+        check: impl FnOnce(&Self) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<Result<(), Refusal>, CoordinatorError> {
+        let this = self.clone();
+        let recorded = tokio::task::spawn_blocking(move || {
+            let _pen = this.pen.lock().unwrap_or_else(PoisonError::into_inner);
+            match check(&this) {
+                Ok(()) => this.write(&event).map(|_| Ok(())),
+                Err(refusal) => Ok(Err(refusal)),
+            }
+        });
+        recorded.await?
+    }
+
+    fn record_now(&self, event: &Event) -> Result<Option<RunRecord>, CoordinatorError> {
+        let _pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(event)
+    }
+
+    /// Only with the pen in hand.
+    fn write(&self, event: &Event) -> Result<Option<RunRecord>, CoordinatorError> {
+        let at_ms = self.now().0;
+        self.journal.append_json(at_ms, event.kind(), event)?;
+        let record = self.index.apply(event, at_ms, self.journal.head())?;
+        let mut books = self.books();
+        books.members.apply(event);
+        if let (Some(record), Some(run_id)) = (&record, event.run_id())
+            && let Some(live) = books.live.get(run_id)
+        {
+            live.events.send_replace(record.events);
+        }
+        Ok(record)
+    }
+
+    /// The index, for reading.
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Reads the list of members.
+    pub fn with_members<T>(&self, read: impl FnOnce(&Members) -> T) -> T {
+        read(&self.books().members)
+    }
+
+    /// Everybody, with who is connected.
+    #[must_use]
+    pub fn list_members(&self) -> Vec<consilium_protocol::message::Member> {
+        let books = self.books();
+        books
+            .members
+            .list(|role, name| books.connections.contains_key(&(role, name.clone())))
+    }
+
+    /// Puts a member's connection in its place; gives back the one that it replaces.
+    pub fn arrive(
+        &self,
+        role: Role,
+        name: &MemberName,
+        connection: Connection,
+    ) -> Option<Connection> {
+        let replaced = self
+            .books()
+            .connections
+            .insert((role, name.clone()), connection);
+        if role == Role::Site {
+            // No run may be listening: that is fine.
+            self.presence
+                .send(Presence::Connected(name.clone().into()))
+                .ok();
+        }
+        replaced
+    }
+
+    /// Takes a connection out of its place, unless a newer one is there already.
+    pub fn leave(&self, role: Role, name: &MemberName, connection: &Connection) {
+        let key = (role, name.clone());
+        let mut books = self.books();
+        if books
+            .connections
+            .get(&key)
+            .is_some_and(|current| current.is_same(connection))
+        {
+            books.connections.remove(&key);
+            if role == Role::Site {
+                self.presence.send(Presence::Lost(name.clone().into())).ok();
+            }
+        }
+    }
+
+    /// A member's connection, if it has one.
+    #[must_use]
+    pub fn connection(&self, role: Role, name: &MemberName) -> Option<Connection> {
+        self.books().connections.get(&(role, name.clone())).cloned()
+    }
+
+    /// Hears of every coming and going from now on.
+    #[must_use]
+    pub fn watch_presence(&self) -> broadcast::Receiver<Presence> {
+        self.presence.subscribe()
+    }
+
+    /// Makes a run live; `None` if it already is.
+    #[must_use]
+    pub fn enliven(&self, run_id: &RunId, events: u64) -> Option<mpsc::Receiver<RunSignal>> {
+        let mut books = self.books();
+        if books.live.contains_key(run_id) {
+            return None;
+        }
+        let (signals, inbox) = mpsc::channel(SIGNALS_MAX);
+        let live = LiveRun {
+            signals,
+            events: watch::channel(events).0,
+        };
+        books.live.insert(run_id.clone(), live);
+        Some(inbox)
+    }
+
+    /// The run's driver has ended; followers are told by the channel's end.
+    pub fn retire(&self, run_id: &RunId) {
+        self.books().live.remove(run_id);
+    }
+
+    /// How to signal a live run.
+    #[must_use]
+    pub fn signals_of(&self, run_id: &RunId) -> Option<mpsc::Sender<RunSignal>> {
+        Some(self.books().live.get(run_id)?.signals.clone())
+    }
+
+    /// How many entries a live run's history has, as it grows.
+    #[must_use]
+    pub fn events_of(&self, run_id: &RunId) -> Option<watch::Receiver<u64>> {
+        Some(self.books().live.get(run_id)?.events.subscribe())
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // A panic under this lock leaves maps that are still whole.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the journal once for the members, and as often as needed for the index.
+fn follow(journal: &Journal, index: &Index) -> Result<Members, CoordinatorError> {
+    let known = index.head()?;
+    let mut members = Members::default();
+    let mut entries = journal.entries()?;
+    // An index of this journal's own past goes on from where it stands.
+    let mut from = match known {
+        None => Some(0),
+        Some(known) if known.seq == 0 => Some(0),
+        Some(_) => None,
+    };
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let event: Event = entry.parse()?;
+        members.apply(&event);
+        match from {
+            Some(_) => {
+                index.apply(&event, entry.at_ms, entries.head())?;
+            }
+            None if known == Some(entries.head()) => from = Some(entries.head().seq),
+            None => {}
+        }
+    }
+    if from.is_none() {
+        tracing::warn!("the index does not belong to this journal's history; it is rebuilt");
+        index.clear()?;
+        let mut entries = journal.entries()?;
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            index.apply(&entry.parse()?, entry.at_ms, entries.head())?;
+        }
+    }
+    Ok(members)
+}

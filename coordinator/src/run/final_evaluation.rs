@@ -1,0 +1,82 @@
+//! After the last round: how the finished model does at each site, as far as each lets it out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_protocol::message::{Request, Response};
+use consilium_protocol::{Role, SiteName};
+use tokio::task::JoinSet;
+
+use super::ask::{ahead_of, exchange_with_state};
+use super::driver::{Driver, RunStop, stopped};
+use crate::event::Event;
+
+impl Driver {
+    /// Asks every site once; who does not answer by the round deadline is missing, with the cause.
+    pub(super) async fn evaluate(&mut self) -> Result<(), RunStop> {
+        let state = Arc::new(self.open_state().await?);
+        let wait = Duration::from_millis(self.spec.round_deadline_ms());
+        let mut asked = JoinSet::new();
+        let mut missing: BTreeMap<SiteName, String> = BTreeMap::new();
+        for site in self.record.sites.clone().unwrap_or_default() {
+            let Some(connection) = self
+                .coordinator
+                .connection(Role::Site, &site.clone().into())
+            else {
+                missing.insert(site, "not connected".into());
+                continue;
+            };
+            missing.insert(site.clone(), "late".into());
+            let round = self.record.summary.rounds + 1;
+            let ahead = ahead_of(&state, self.record.summary.run_id.clone(), round);
+            let state = state.clone();
+            asked.spawn(async move {
+                let request = Request::Evaluate(ahead);
+                (
+                    site,
+                    exchange_with_state(&connection, request, &state, wait).await,
+                )
+            });
+        }
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        let mut sites = BTreeMap::new();
+        loop {
+            let (site, answer) = tokio::select! {
+                answered = asked.join_next() => match answered {
+                    Some(answered) => answered?,
+                    None => break,
+                },
+                stop = stopped(&mut self.inbox) => return Err(stop),
+                () = &mut deadline => break,
+            };
+            match answer {
+                Ok(Response::Evaluated(evaluated)) => {
+                    missing.remove(&site);
+                    sites.insert(site, evaluated.held_out);
+                }
+                Ok(Response::Refusal(refusal)) => {
+                    missing.insert(site, format!("refused: {refusal}"));
+                }
+                Ok(Response::Fault(fault)) => {
+                    missing.insert(site, format!("failed: {}", fault.what));
+                }
+                Ok(_) => {
+                    missing.insert(site, "answered something else than was asked".into());
+                }
+                Err(error) => {
+                    missing.insert(site, error.to_string());
+                }
+            }
+        }
+        let run_id = self.record.summary.run_id.clone();
+        self.record(Event::RunEvaluated {
+            run_id,
+            sites,
+            missing,
+        })
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! The coordinator on the network: connections in, requests to their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consilium_link::{CloseCode, Connection, LinkLimits, Listener, Peer, RequestStream};
+use consilium_protocol::message::{Fault, Request, Response};
+use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, wire};
+use tokio::sync::watch;
+
+use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::{run, session};
+
+/// How often a live connection's membership is looked at again. Eviction closes the
+/// connection at once; this bounds what a missed close could cost.
+const MEMBERSHIP_CHECK_MS: u64 = 20_000;
+
+/// How long a caller may take to say its request once its stream is open.
+const REQUEST_WAIT_MS: u64 = 30_000;
+
+/// Serves until `shutdown` says so: resumes every run that goes on, then takes
+/// connections.
+///
+/// # Errors
+/// The port cannot be had, or the journal cannot be read.
+pub async fn serve(
+    coordinator: Arc<Coordinator>,
+    mut shutdown: watch::Receiver<bool>,
+    bound: impl FnOnce(std::net::SocketAddr),
+) -> Result<(), CoordinatorError> {
+    let address = coordinator.config.listen;
+    let mut listener = Listener::bind(address, &coordinator.credentials, LinkLimits::default())?;
+    bound(listener.local_address().unwrap_or(address));
+    run::resume_all(&coordinator)?;
+    loop {
+        let connection = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        };
+        let Some(connection) = connection else { break };
+        tokio::spawn(attend(coordinator.clone(), connection));
+    }
+    listener
+        .close(CloseCode::ShuttingDown, "the coordinator is shutting down")
+        .await;
+    Ok(())
+}
+
+/// One connection, from its admission to its end.
+async fn attend(coordinator: Arc<Coordinator>, connection: Connection) {
+    let (identity, certificate) = match connection.peer().clone() {
+        Peer::Stranger => return attend_stranger(coordinator, connection).await,
+        Peer::Member {
+            identity,
+            certificate,
+        } => (identity, certificate.0),
+    };
+    let (role, name) = (identity.role, identity.name);
+    if let Err(refusal) =
+        coordinator.with_members(|members| members.admit(role, &name, certificate))
+    {
+        tracing::warn!(%role, %name, %refusal, "turned away");
+        return connection.close(CloseCode::NotAdmitted, &refusal.reason);
+    }
+    tracing::info!(%role, %name, address = %connection.peer_address(), "connected");
+    if role == Role::Site
+        && let Some(replaced) = coordinator.arrive(role, &name, connection.clone())
+    {
+        replaced.close(
+            CloseCode::Replaced,
+            "a newer connection of this member took its place",
+        );
+    }
+    let cause = converse(&coordinator, &connection, role, &name, certificate).await;
+    coordinator.leave(role, &name, &connection);
+    tracing::info!(%role, %name, %cause, "disconnected");
+}
+
+/// Takes a member's requests until the connection ends; says why it did.
+async fn converse(
+    coordinator: &Arc<Coordinator>,
+    connection: &Connection,
+    role: Role,
+    name: &MemberName,
+    certificate: Digest,
+) -> String {
+    let mut check = tokio::time::interval(Duration::from_millis(MEMBERSHIP_CHECK_MS));
+    loop {
+        let stream = tokio::select! {
+            stream = connection.accept_request() => stream,
+            _ = check.tick() => {
+                let still = coordinator.with_members(|m| m.admit(role, name, certificate));
+                if let Err(refusal) = still {
+                    connection.close(CloseCode::Evicted, &refusal.reason);
+                    return refusal.reason;
+                }
+                continue;
+            }
+        };
+        match stream {
+            Ok(stream) => {
+                let caller = session::Caller {
+                    role,
+                    name: name.clone(),
+                    certificate,
+                };
+                tokio::spawn(answer(coordinator.clone(), Some(caller), stream));
+            }
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Somebody without a certificate: one request, which may only be to enrol.
+async fn attend_stranger(coordinator: Arc<Coordinator>, connection: Connection) {
+    if let Ok(stream) = connection.accept_request().await {
+        answer(coordinator, None, stream).await;
+    }
+    // The listener's limits end a stranger that lingers.
+    connection.closed().await;
+}
+
+/// Reads one request and answers it.
+async fn answer(
+    coordinator: Arc<Coordinator>,
+    caller: Option<session::Caller>,
+    mut stream: RequestStream,
+) {
+    let wait = Duration::from_millis(REQUEST_WAIT_MS);
+    let request = match stream.receive_within::<wire::Request>(wait).await {
+        Ok(wire) => Request::try_from(wire),
+        Err(error) => {
+            tracing::warn!(%error, "a request could not be read");
+            return stream.stop(1);
+        }
+    };
+    let answered = match request {
+        Err(error) => {
+            let refusal = Refusal::new(
+                RefusalCode::BadRequest,
+                error.to_string(),
+                "use the same version on both sides",
+            );
+            send(&mut stream, Response::Refusal(refusal)).await
+        }
+        Ok(request) => {
+            let name = request.name();
+            let answered = session::answer(&coordinator, caller, request, &mut stream).await;
+            if let Err(error) = &answered {
+                tracing::warn!(request = name, %error, "a request was not answered to its end");
+            }
+            answered
+        }
+    };
+    match answered {
+        Ok(()) => {
+            let (mut sender, _receiver) = stream.split();
+            if sender.finish().is_ok() {
+                sender.delivered().await.ok();
+            }
+        }
+        Err(_) => stream.stop(2),
+    }
+}
+
+/// Sends one response.
+///
+/// # Errors
+/// The peer is gone.
+pub async fn send(
+    stream: &mut RequestStream,
+    response: Response,
+) -> Result<(), consilium_link::LinkError> {
+    stream.send(&wire::Response::from(response)).await
+}
+
+/// A fault as the peer is told: what failed, without this machine's paths.
+#[must_use]
+pub fn fault_of(error: &CoordinatorError) -> Response {
+    tracing::error!(%error, "the coordinator failed");
+    Response::Fault(Fault {
+        what: "the coordinator could not record or read what this needs".into(),
+        remedy: "ask its operator to look at its log".into(),
+    })
+}

@@ -1,0 +1,119 @@
+//! `consilium-node init`: a key made here, a certificate from the coordinator, a folder ready to fill.
+
+use std::path::Path;
+
+use consilium_link::{
+    CloseCode, Connection, Credentials, DialError, Dialer, Fingerprint, LinkLimits, MemberKey,
+};
+use consilium_protocol::message::{Request, Response};
+use consilium_protocol::token::EnrolmentToken;
+use consilium_protocol::{Refusal, Role};
+
+use crate::config::{FILE_NAME, Folder, TEMPLATE};
+use crate::node::NodeError;
+use crate::server::exchange;
+
+/// Enrolment did not come about; nothing was left behind that a second try would trip over.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error(
+        "this token makes {role} `{name}`, and a node is a site; enrol others with `consilium enrol`"
+    )]
+    NotASite {
+        role: Role,
+        name: consilium_protocol::MemberName,
+    },
+    #[error("`{folder}` holds a node already; choose a new folder, or move it away")]
+    Exists { folder: std::path::PathBuf },
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("the coordinator refuses: {0}")]
+    Refused(Refusal),
+    #[error("the coordinator did not answer as expected: {0}")]
+    Answer(String),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+/// Enrols this site: the token says which, and which consortium to trust.
+///
+/// # Errors
+/// Whose fault it is and what to do.
+pub async fn enrol(
+    root: &Path,
+    coordinator: &str,
+    token: &EnrolmentToken,
+) -> Result<Credentials, EnrolError> {
+    if token.role != Role::Site {
+        return Err(EnrolError::NotASite {
+            role: token.role,
+            name: token.name.clone(),
+        });
+    }
+    let folder = Folder::new(root);
+    if root.join(FILE_NAME).exists() || folder.identity().exists() {
+        return Err(EnrolError::Exists {
+            folder: root.to_owned(),
+        });
+    }
+    let key = MemberKey::generate().map_err(NodeError::from)?;
+    let dialer = Dialer::stranger(Fingerprint(token.authority), LinkLimits::default());
+    let (connection, anchor) = dialer.dial_and_learn(coordinator).await?;
+    let certificate = certificate_for(&connection, &key, token).await;
+    connection
+        .close_and_tell(CloseCode::Done, "enrolled or not")
+        .await;
+    let credentials = Credentials::new(key, &certificate?, anchor).map_err(NodeError::from)?;
+    write_folder(root, &folder, coordinator, &credentials)?;
+    Ok(credentials)
+}
+
+async fn certificate_for(
+    connection: &Connection,
+    key: &MemberKey,
+    token: &EnrolmentToken,
+) -> Result<Vec<u8>, EnrolError> {
+    let request = Request::Enrol {
+        token: token.expose(),
+        certificate_request: key.certificate_request().map_err(NodeError::from)?,
+    };
+    let answer = exchange(connection, request)
+        .await
+        .map_err(|error| EnrolError::Answer(error.to_string()))?;
+    match answer {
+        Response::Certificate(certificate) => certificate
+            .chain
+            .into_iter()
+            .next()
+            .ok_or_else(|| EnrolError::Answer("no certificate".into())),
+        Response::Refusal(refusal) => Err(EnrolError::Refused(refusal)),
+        Response::Fault(fault) => Err(EnrolError::Answer(format!(
+            "{}; {}",
+            fault.what, fault.remedy
+        ))),
+        _ => Err(EnrolError::Answer("something else came back".into())),
+    }
+}
+
+fn write_folder(
+    root: &Path,
+    folder: &Folder,
+    coordinator: &str,
+    credentials: &Credentials,
+) -> Result<(), NodeError> {
+    let system = |what: String| move |source| NodeError::System { what, source };
+    for part in [
+        folder.identity(),
+        folder.runs(),
+        folder.state(),
+        root.join("policy"),
+        root.join("data"),
+    ] {
+        std::fs::create_dir_all(&part)
+            .map_err(system(format!("cannot make `{}`", part.display())))?;
+    }
+    credentials.save(&folder.identity())?;
+    let config = root.join(FILE_NAME);
+    let text = TEMPLATE.replace("{coordinator}", &coordinator.escape_default().to_string());
+    std::fs::write(&config, text).map_err(system(format!("cannot write `{}`", config.display())))
+}

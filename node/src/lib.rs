@@ -1,0 +1,27 @@
+//! One institution: its data stays here, its policy decides here, and what leaves passes one door.
+//!
+//! | room | what |
+//! |---|---|
+//! | [`gate`] | the one door out: decide, reserve, work, comply, settle |
+//! | [`data`] | sources, schemas, a run's columns made ready |
+//! | [`train`] | trainers: burn on GPU or CPU, and a plain linear one as oracle |
+//! | [`work`] | what is done under a permit: admit, train, evaluate |
+//! | [`round`] | this site's side of the rounds, as a machine (pure) |
+//! | [`run_store`] | what stays at the site between rounds, on disk |
+//! | [`node`] | what the tasks share |
+//! | [`server`], [`session`] | the dialled connection and the coordinator's requests |
+//! | [`command`], [`config`], [`enrol`], [`doctor`] | what an operator types and writes |
+
+pub mod command;
+pub mod config;
+pub mod data;
+pub mod doctor;
+pub mod enrol;
+pub mod gate;
+pub mod node;
+pub mod round;
+pub mod run_store;
+pub mod server;
+pub mod session;
+pub mod train;
+pub mod work;

@@ -1,0 +1,292 @@
+//! The node's state, shared by its tasks.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use consilium_journal::{Journal, JournalError, Limits};
+use consilium_link::{Credentials, IdentityError, verify_run_file, wall_clock};
+use consilium_policies::{Ask, Researcher};
+use consilium_protocol::message::SignedRun;
+use consilium_protocol::run::{RunError, RunSpec};
+use consilium_protocol::{DatasetName, Machine, Millis, Role, RunId, SiteName};
+use tokio::sync::Semaphore;
+
+use crate::config::{Config, ConfigError, Folder};
+use crate::data::{DataError, DataSet};
+use crate::gate::{Gate, GateFault, OutgoingUpdate, Released};
+use crate::round::{Participant, RoundIn, RoundOut};
+use crate::run_store::{self, StoreError};
+use crate::train::{DeviceError, Trainer, trainer};
+
+/// Trainings at one time: a device is not faster by sharing it, and the second would
+/// need the first's memory again.
+const TRAININGS_AT_ONCE: usize = 1;
+
+/// A released update, ready to send.
+pub type ReleasedUpdate = Released<OutgoingUpdate>;
+
+/// Everything that the node's tasks share.
+pub struct Node {
+    pub config: Config,
+    pub folder: Folder,
+    pub site: SiteName,
+    pub gate: Gate,
+    credentials: RwLock<Credentials>,
+    datasets: BTreeMap<DatasetName, Result<Arc<DataSet>, DataError>>,
+    participant: Mutex<Participant<ReleasedUpdate>>,
+    /// One at a time; queries never wait behind it.
+    trainer: Arc<Mutex<Box<dyn Trainer>>>,
+    pub training: Arc<Semaphore>,
+    /// One ask of a run at a time, so that a repeated ask finds the first's result.
+    run_locks: Mutex<BTreeMap<RunId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// The node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(
+        "this folder holds the identity of {identity}, and a node is a site; use the right invitation"
+    )]
+    NotASite { identity: String },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Gate(#[from] GateFault),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error("{what}: {source}")]
+    System {
+        what: String,
+        source: std::io::Error,
+    },
+}
+
+/// A run file that this site cannot take for what it claims to be.
+#[derive(Debug, thiserror::Error)]
+pub enum UnprovenRun {
+    #[error(transparent)]
+    Signature(#[from] IdentityError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl Node {
+    /// Opens the node in `root`: identity, journal, policy, data sets, and the runs that go on.
+    ///
+    /// # Errors
+    /// What is missing or broken. A data set that cannot be read is logged and refused
+    /// by name; the others serve.
+    pub fn open(root: &Path) -> Result<Arc<Self>, NodeError> {
+        let folder = Folder::new(root);
+        let config = Config::load(root)?;
+        let credentials = Credentials::load(&folder.identity())?;
+        let identity = credentials.identity().clone();
+        if identity.role != Role::Site {
+            return Err(NodeError::NotASite {
+                identity: identity.to_string(),
+            });
+        }
+        let site: SiteName = identity.name.into();
+        let (journal, opened) = Journal::open(&folder.journal(), Limits::default())?;
+        if opened.torn_tail_bytes > 0 {
+            tracing::warn!(
+                bytes = opened.torn_tail_bytes,
+                "the journal's last entry was cut short by a crash and was never acknowledged; it is removed"
+            );
+        }
+        let policy = root.join(&config.policy_folder);
+        let (gate, opened) = Gate::open(Arc::new(journal), &policy, &folder.state(), wall_clock())?;
+        if opened.abandoned > 0 {
+            tracing::warn!(
+                passes = opened.abandoned,
+                "passes were cut off by a crash; they count as spent"
+            );
+        }
+        let trainer = trainer(config.trainer, config.device)?;
+        tracing::info!(%site, device = trainer.device(), "trains here");
+        let mut participant = Participant::new(site.clone());
+        for stored in run_store::load_runs(&folder)? {
+            let run_id = stored.run_id.clone();
+            match admitted_again(&credentials, stored) {
+                Ok(input) => drop(participant.step(wall_clock(), input)),
+                Err(error) => {
+                    tracing::warn!(%run_id, %error, "a run on disk is not taken up again")
+                }
+            }
+        }
+        Ok(Arc::new(Self {
+            datasets: open_datasets(&config, root),
+            config,
+            folder,
+            site,
+            gate,
+            credentials: RwLock::new(credentials),
+            participant: Mutex::new(participant),
+            trainer: Arc::new(Mutex::new(trainer)),
+            training: Arc::new(Semaphore::new(TRAININGS_AT_ONCE)),
+            run_locks: Mutex::new(BTreeMap::new()),
+        }))
+    }
+
+    /// The node's credentials as they are now.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.credentials
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes a renewed certificate into use; it is on disk already.
+    pub fn renew(&self, credentials: Credentials) {
+        *self
+            .credentials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = credentials;
+    }
+
+    /// The data sets that this node declares, broken ones included: their names are no secret.
+    #[must_use]
+    pub fn dataset_names(&self) -> Vec<DatasetName> {
+        self.datasets.keys().cloned().collect()
+    }
+
+    /// A data set by name; `None` where none is declared.
+    #[must_use]
+    pub fn dataset(&self, name: &DatasetName) -> Option<Result<Arc<DataSet>, &DataError>> {
+        self.datasets.get(name).map(|opened| match opened {
+            Ok(dataset) => Ok(dataset.clone()),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Steps this site's side of the rounds.
+    #[must_use]
+    pub fn step(&self, input: RoundIn<ReleasedUpdate>) -> Vec<RoundOut<ReleasedUpdate>> {
+        self.participant().step(wall_clock(), input)
+    }
+
+    /// This site's side of the rounds, for a look.
+    pub fn participant(&self) -> MutexGuard<'_, Participant<ReleasedUpdate>> {
+        self.participant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The trainer; whoever holds it computes.
+    pub fn trainer(&self) -> MutexGuard<'_, Box<dyn Trainer>> {
+        self.trainer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock of one run.
+    #[must_use]
+    pub fn run_lock(&self, run_id: &RunId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self
+            .run_locks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Locks that nobody holds or waits for are let go.
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        locks.entry(run_id.clone()).or_default().clone()
+    }
+
+    /// Who signed a run, and the run: by certificate, never by what a message says.
+    ///
+    /// # Errors
+    /// The signature is not by a researcher of this consortium, or the text is no run file.
+    pub fn prove(
+        &self,
+        signed: &SignedRun,
+        now: Millis,
+    ) -> Result<(RunSpec, Researcher), UnprovenRun> {
+        prove(&self.credentials(), signed, now)
+    }
+}
+
+fn prove(
+    credentials: &Credentials,
+    signed: &SignedRun,
+    now: Millis,
+) -> Result<(RunSpec, Researcher), UnprovenRun> {
+    let identity = verify_run_file(
+        &signed.text,
+        &signed.signature,
+        &signed.certificate,
+        &[Role::Researcher],
+        credentials.anchor(),
+        now,
+    )?;
+    let researcher = Researcher {
+        name: identity.name,
+        role: identity.role,
+    };
+    Ok((RunSpec::parse(&signed.text)?, researcher))
+}
+
+/// A run from disk. Its signature was good when it was admitted and is checked again; that the
+/// researcher's certificate has ended since does not end a run under way.
+fn admitted_again(
+    credentials: &Credentials,
+    stored: run_store::StoredRun,
+) -> Result<RoundIn<ReleasedUpdate>, UnprovenRun> {
+    let signed_in_time = consilium_link::certificate_expires_at(&stored.signed.certificate)?;
+    let (spec, researcher) = prove(
+        credentials,
+        &stored.signed,
+        wall_clock().min(signed_in_time),
+    )?;
+    Ok(RoundIn::Admitted {
+        run_id: stored.run_id,
+        spec: Box::new(spec),
+        researcher,
+        local: stored.local,
+    })
+}
+
+fn open_datasets(
+    config: &Config,
+    root: &Path,
+) -> BTreeMap<DatasetName, Result<Arc<DataSet>, DataError>> {
+    let open = |declared: &crate::data::Declaration| {
+        let opened = declared.open(root).map(Arc::new);
+        match &opened {
+            Ok(dataset) => {
+                let report = dataset.report();
+                tracing::info!(dataset = %declared.name, rows = report.rows, bad_rows = report.bad_rows,
+                    incomplete_rows = report.incomplete_rows, "a data set is read");
+            }
+            Err(error) => {
+                tracing::error!(dataset = %declared.name, %error, "a data set cannot be used")
+            }
+        }
+        (declared.name.clone(), opened)
+    };
+    config.datasets.iter().map(open).collect()
+}
+
+/// What a run asks of the gate, for one action.
+#[must_use]
+pub fn ask_of(
+    run_id: &RunId,
+    spec: &RunSpec,
+    researcher: &Researcher,
+    action: consilium_policies::Action,
+) -> Ask {
+    let document = spec.document();
+    Ask {
+        project: document.project.clone(),
+        researcher: researcher.clone(),
+        purpose: document.purpose.clone(),
+        dataset: document.dataset.clone(),
+        run: run_id.clone(),
+        run_digest: spec.digest(),
+        action,
+    }
+}

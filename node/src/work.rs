@@ -1,0 +1,261 @@
+//! The work inside a pass: admit, train, evaluate. Every function here runs under a permit,
+//! and what it returns leaves only as what the gate releases.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use consilium_policies::{Action, Facts};
+use consilium_protocol::message::TensorsAhead;
+use consilium_protocol::run::RunSpec;
+use consilium_protocol::strategy::Strategy;
+use consilium_protocol::{Refusal, RefusalCode, RunId};
+
+use crate::data::{DataSet, Prepared, prepare};
+use crate::gate::{Admission, Evaluation, NotReleased, Released, TrainedUpdate, WorkError};
+use crate::node::{Node, ReleasedUpdate, ask_of};
+use crate::round::{LocalValues, Plan};
+use crate::train::{Control, Optimizer, TrainError, TrainJob};
+use consilium_link::wall_clock;
+use consilium_policies::Researcher;
+use consilium_protocol::message::{Admitted, Evaluated};
+
+/// Says whether this site takes part, with how many records of which version.
+///
+/// # Errors
+/// The policy's refusal, or a fault.
+pub fn admit(
+    node: &Node,
+    run_id: &RunId,
+    spec: &RunSpec,
+    researcher: &Researcher,
+) -> Result<Released<Admitted>, NotReleased> {
+    let rounds = spec.document().rounds;
+    let ask = ask_of(run_id, spec, researcher, Action::Admit { rounds });
+    let (facts, prepared) = facts_of(node, spec);
+    node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
+        let (dataset, prepared) = prepared?;
+        Ok(Admission {
+            records: prepared.train.rows() as u64,
+            dataset_version: dataset.version(),
+        })
+    })
+}
+
+/// A round's update from the state as received, and what then stays here.
+///
+/// # Errors
+/// The policy's refusal, or a fault.
+pub fn train(
+    node: &Node,
+    state: &TensorsAhead,
+    plan: &Plan,
+    received: Vec<f32>,
+) -> Result<(ReleasedUpdate, LocalValues), NotReleased> {
+    let rounds = plan.spec.document().rounds;
+    let action = Action::Train {
+        round: state.round,
+        rounds,
+    };
+    let ask = ask_of(&state.run_id, &plan.spec, &plan.researcher, action);
+    let (facts, prepared) = facts_of(node, &plan.spec);
+    let mut local = LocalValues::default();
+    let released = node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
+        let (_, prepared) = prepared?;
+        let (update, after) = train_round(node, plan, &prepared, received)?;
+        local = after;
+        Ok(update)
+    })?;
+    Ok((released, local))
+}
+
+/// How the final state does on the rows held out here.
+///
+/// # Errors
+/// The policy's refusal, or a fault.
+pub fn evaluate(
+    node: &Node,
+    state: &TensorsAhead,
+    plan: &Plan,
+    received: &[f32],
+) -> Result<Released<Evaluated>, NotReleased> {
+    let ask = ask_of(
+        &state.run_id,
+        &plan.spec,
+        &plan.researcher,
+        Action::Evaluate,
+    );
+    let (facts, prepared) = facts_of(node, &plan.spec);
+    node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
+        let (_, prepared) = prepared?;
+        let layout = plan.spec.layout();
+        let (shared, _) = received
+            .split_at_checked(layout.shared_len())
+            .ok_or_else(too_short)?;
+        let model = layout
+            .join(shared, &plan.local.parameters)
+            .map_err(WorkError::failed)?;
+        let held_out = node
+            .trainer()
+            .evaluate(layout, &model, &prepared.test)
+            .map_err(work_error)?;
+        Ok(Evaluation { held_out })
+    })
+}
+
+type PreparedData = Result<(Arc<DataSet>, Prepared), WorkError>;
+
+/// What the policy needs to know, and the records made ready. Reading local data is no
+/// release: only what a permit lets through the gate is.
+fn facts_of(node: &Node, spec: &RunSpec) -> (Facts, PreparedData) {
+    let parameters = spec.layout().len() as u64;
+    let document = spec.document();
+    let dataset = match node.dataset(&document.dataset) {
+        None => {
+            let facts = Facts {
+                dataset_records: None,
+                parameters,
+            };
+            return (facts, Err(WorkError::failed("no such data set")));
+        }
+        Some(Ok(dataset)) => dataset,
+        Some(Err(error)) => {
+            // Declared, and unusable: the policy still decides first, by no records at all.
+            let facts = Facts {
+                dataset_records: Some(0),
+                parameters,
+            };
+            return (facts, Err(WorkError::failed(error.to_string())));
+        }
+    };
+    let prepared = prepare(&dataset, &document.data, document.validation, document.seed);
+    let records = prepared
+        .as_ref()
+        .map_or(0, |prepared| prepared.train.rows() as u64);
+    let facts = Facts {
+        dataset_records: Some(records),
+        parameters,
+    };
+    let prepared = prepared
+        .map(|prepared| (dataset, prepared))
+        .map_err(|error| {
+            WorkError::Refused(Refusal::new(
+                RefusalCode::InvalidRun,
+                error.to_string(),
+                "use columns and levels that this site's data set has",
+            ))
+        });
+    (facts, prepared)
+}
+
+fn train_round(
+    node: &Node,
+    plan: &Plan,
+    prepared: &Prepared,
+    mut received: Vec<f32>,
+) -> Result<(TrainedUpdate, LocalValues), WorkError> {
+    let (layout, document) = (plan.spec.layout(), plan.spec.document());
+    let shared_len = layout.shared_len();
+    if received.len() != shared_len * document.strategy.vectors_on_the_wire() {
+        return Err(too_short());
+    }
+    let global_control = received.split_off(shared_len);
+    let shared = received;
+    let model = layout
+        .join(&shared, &plan.local.parameters)
+        .map_err(WorkError::failed)?;
+    let mut trainer = node.trainer();
+    let held_out = match prepared.test.rows() {
+        0 => None,
+        _ => Some(
+            trainer
+                .evaluate(layout, &model, &prepared.test)
+                .map_err(work_error)?,
+        ),
+    };
+    let scaffold = matches!(document.strategy, Strategy::Scaffold { .. });
+    let job = TrainJob {
+        layout: layout.clone(),
+        parameters: model,
+        optimizer: Optimizer::Sgd {
+            learning_rate: document.training.learning_rate,
+        },
+        steps: u64::from(document.training.local_steps),
+        batch_size: document.training.batch_size,
+        seed: plan.seed,
+        first_step: plan.first_step,
+        prox_mu: document.strategy.proximal_mu(),
+        control: scaffold.then(|| Control {
+            global: global_control.clone(),
+            site: plan.local.control.clone(),
+        }),
+    };
+    let steps = job.steps;
+    let trained = trainer
+        .train(job, &prepared.train, &mut |_, _| ControlFlow::Continue(()))
+        .map_err(work_error)?;
+    drop(trainer);
+    let (after, parameters) = layout
+        .split(&trained.parameters)
+        .map_err(WorkError::failed)?;
+    let mut change = after;
+    change
+        .iter_mut()
+        .zip(&shared)
+        .for_each(|(after, before)| *after -= before);
+    let mut vectors = vec![change];
+    let mut control = plan.local.control.clone();
+    if scaffold {
+        let rate = document.training.learning_rate * steps.max(1) as f64;
+        let before = control.clone();
+        control = next_control(&before, &global_control, &vectors, rate);
+        vectors.push(
+            control
+                .iter()
+                .zip(&before)
+                .map(|(after, before)| after - before)
+                .collect(),
+        );
+    }
+    let update = TrainedUpdate {
+        vectors,
+        records: trained.records,
+        training_loss: trained.loss,
+        held_out,
+    };
+    Ok((
+        update,
+        LocalValues {
+            parameters,
+            control,
+        },
+    ))
+}
+
+/// cᵢ⁺ = cᵢ − c + (x − yᵢ)/(K·η), Karimireddy et al. 2020, algorithm 1, option II;
+/// the change yᵢ − x is at hand, `rate` is K·η.
+fn next_control(site: &[f32], global: &[f32], change: &[Vec<f32>], rate: f64) -> Vec<f32> {
+    let change = change.first().map(Vec::as_slice).unwrap_or_default();
+    site.iter()
+        .zip(global)
+        .zip(change)
+        .map(|((site, global), change)| {
+            (f64::from(*site) - f64::from(*global) - f64::from(*change) / rate) as f32
+        })
+        .collect()
+}
+
+fn too_short() -> WorkError {
+    WorkError::failed("the state that was received does not fit the model")
+}
+
+/// A model that went astray is an answer to the researcher; a broken device is not.
+fn work_error(error: TrainError) -> WorkError {
+    match error {
+        TrainError::Device { .. } => WorkError::failed(error),
+        other => WorkError::Refused(Refusal::new(
+            RefusalCode::BadUpdate,
+            other.to_string(),
+            "use a lower learning rate, or other columns",
+        )),
+    }
+}

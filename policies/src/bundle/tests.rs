@@ -1,0 +1,263 @@
+use proptest::prelude::*;
+
+use super::*;
+
+pub(crate) const CLEVELAND: &str = r#"# Decided at Cleveland.
+name = "cleveland-clinic"
+version = 3
+
+[[permit]]
+id = "cardiology-training"
+researchers = ["ada", "grace"]
+projects = ["cardiology"]
+purposes = ["HMB"]
+actions = ["train"]
+dataset = "heart-disease"
+until = "2027-12-31"
+minimum-records = 50
+maximum-parameters-per-record = 0.33
+maximum-rounds = 100
+release = ["update", "metrics"]
+"#;
+
+fn parse(text: &str) -> Result<Bundle, BundleError> {
+    Bundle::parse("policy.toml", text.as_bytes())
+}
+
+fn parse_with(from: &str, to: &str) -> Result<Bundle, BundleError> {
+    assert!(CLEVELAND.contains(from), "{from}");
+    parse(&CLEVELAND.replacen(from, to, 1))
+}
+
+#[test]
+fn a_bundle_says_what_is_written() {
+    let bundle = parse(CLEVELAND).unwrap();
+    assert_eq!((bundle.name(), bundle.version()), ("cleveland-clinic", 3));
+    assert_eq!(bundle.digest(), Digest::of(CLEVELAND.as_bytes()));
+    let [rule] = bundle.rules() else {
+        panic!("one rule expected")
+    };
+    assert_eq!(rule.id.as_str(), "cardiology-training");
+    assert!(rule.researchers.covers(&"grace".parse().unwrap()));
+    assert!(!rule.researchers.covers(&"mallory".parse().unwrap()));
+    assert_eq!(rule.until.to_string(), "2027-12-31");
+    assert_eq!((rule.minimum_records, rule.maximum_rounds), (50, 100));
+    assert_eq!(
+        rule.release,
+        BTreeSet::from([Release::Update, Release::Metrics])
+    );
+}
+
+#[test]
+fn all_is_meant_only_where_it_is_written() {
+    let bundle = parse_with(r#"["ada", "grace"]"#, r#"["*"]"#).unwrap();
+    assert_eq!(bundle.rules()[0].researchers, Named::Any);
+    assert!(parse_with(r#"["ada", "grace"]"#, r#"["a*"]"#).is_err());
+    assert!(parse_with(r#"["ada", "grace"]"#, r#""*""#).is_err());
+    assert_eq!(
+        parse_with(r#""heart-disease""#, r#""*""#).unwrap().rules()[0].dataset,
+        Named::Any
+    );
+}
+
+#[test]
+fn a_bundle_without_permits_is_a_bundle() {
+    assert!(
+        parse("name = \"h\"\nversion = 1")
+            .unwrap()
+            .rules()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_whole_number_may_stand_for_a_fraction() {
+    let bundle = parse_with("= 0.33", "= 2").unwrap();
+    assert_eq!(bundle.rules()[0].maximum_parameters_per_record, 2.0);
+}
+
+#[test]
+fn what_is_wrong_is_told_by_file_line_and_field() {
+    for (from, to, says) in [
+        (
+            "\"2027-12-31\"",
+            "\"2027-13-31\"",
+            "policy.toml, line 12, `until`: `2027-13-31`: a day is written",
+        ),
+        (
+            "\"2027-12-31\"",
+            "2027-12-31",
+            "policy.toml, line 12, `until`: ",
+        ),
+        (
+            "minimum-records = 50",
+            "minimum-records = -1",
+            "line 13, `minimum-records`: -1 is out of range; write a number from 1 to",
+        ),
+        ("minimum-records = 50", "minimum-records = 0", "line 13"),
+        (
+            "minimum-records = 50",
+            "minimum-records = \"50\"",
+            "line 13, `minimum-records`: found string \"50\", expected a whole number",
+        ),
+        (
+            "= 0.33",
+            "= \"much\"",
+            "line 14, `maximum-parameters-per-record`: found string \"much\", expected a number",
+        ),
+        (
+            "= 0.33",
+            "= nan",
+            "line 14, `maximum-parameters-per-record`: NaN is out of range",
+        ),
+        ("= 0.33", "= inf", "line 14"),
+        ("= 0.33", "= 0.0", "line 14"),
+        (
+            "maximum-rounds = 100",
+            "maximum-rounds = 1000000",
+            "line 15, `maximum-rounds`: 1000000 is out of range; write a number from 1 to 100000",
+        ),
+        (
+            "maximum-rounds = 100\n",
+            "",
+            "missing field `maximum-rounds`",
+        ),
+        (
+            "release =",
+            "relase =",
+            "line 16, `relase`: unknown field `relase`",
+        ),
+        (
+            "[\"update\", \"metrics\"]",
+            "[\"update\", \"weights\"]",
+            "line 16, `release`: `weights` means nothing here; write one of update, metrics",
+        ),
+        (
+            "[\"update\", \"metrics\"]",
+            "[]",
+            "line 16, `release`: the list is empty",
+        ),
+        (
+            "[\"HMB\"]",
+            "[\"*\"]",
+            "line 9, `purposes`: a purpose must be named",
+        ),
+        (
+            "[\"HMB\"]",
+            "[\"HBM\"]",
+            "line 9, `purposes`: `HBM` is not a purpose; it is one of GRU, HMB",
+        ),
+        (
+            "[\"ada\", \"grace\"]",
+            "[\"ada\", \"*\"]",
+            "line 7, `researchers`: `*` stands for all",
+        ),
+        (
+            "[\"ada\", \"grace\"]",
+            "\"ada\"",
+            "line 7, `researchers`: found string \"ada\", expected a list",
+        ),
+        (
+            "[\"ada\", \"grace\"]",
+            "[\n  \"ada\",\n  \"Grace Hopper\",\n]",
+            "line 9, `researchers`: `Grace Hopper`: a member name",
+        ),
+        (
+            "[\"train\"]",
+            "[\"search\"]",
+            "line 10, `actions`: `search` means nothing here; write one of train",
+        ),
+        (
+            "\"cardiology-training\"",
+            "\"Cardiology\"",
+            "line 6, `id`: `Cardiology`: an id has",
+        ),
+        (
+            "version = 3",
+            "version = 3.5",
+            "line 3, `version`: found floating point",
+        ),
+        (
+            "version = 3",
+            "version = 0",
+            "line 3, `version`: 0 is out of range",
+        ),
+        ("version = 3", "version = ", "line 3"),
+        ("version = 3\n", "", "missing field `version`"),
+    ] {
+        let error = parse_with(from, to).expect_err(to).to_string();
+        assert!(error.contains(says), "{to}: {error}");
+        for rust in ["i64", "f64", "Document", "struct"] {
+            assert!(!error.contains(rust), "{to}: {error}");
+        }
+    }
+    assert_eq!(
+        Bundle::parse("p", &[0xff]).unwrap_err().problem,
+        Problem::NotText
+    );
+    let long = vec![b'#'; BUNDLE_BYTES_MAX + 1];
+    assert_eq!(
+        Bundle::parse("p", &long).unwrap_err().problem,
+        Problem::TooLong
+    );
+}
+
+#[test]
+fn permits_are_told_apart_and_counted() {
+    let permit = CLEVELAND.split_once("[[permit]]").unwrap().1;
+    let twice = format!("{CLEVELAND}[[permit]]{permit}");
+    let error = parse(&twice).unwrap_err();
+    assert_eq!(
+        error.problem,
+        Problem::IdTwice {
+            id: "cardiology-training".into()
+        }
+    );
+    assert_eq!(error.line, Some(18));
+
+    let many: String = (0..=PERMITS_MAX)
+        .map(|n| {
+            format!(
+                "[[permit]]{}",
+                permit.replace("cardiology-training", &format!("p{n}"))
+            )
+        })
+        .collect();
+    let head = "name = \"h\"\nversion = 1\n";
+    assert_eq!(
+        parse(&format!("{head}{many}")).unwrap_err().problem,
+        Problem::TooManyPermits
+    );
+}
+
+#[test]
+fn the_place_of_an_error_repeats_nothing_that_is_written() {
+    let error = parse_with("\"grace\"", "\"Grace Hopper\"").unwrap_err();
+    assert_eq!(error.place(), "line 7, `researchers`");
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_no_crash() {
+    let deep = format!("name = {}", "[".repeat(100_000));
+    assert!(parse(&deep).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_bundle_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Bundle::parse("policy.toml", &bytes);
+    }
+
+    #[test]
+    fn any_damage_to_a_bundle_is_a_bundle_or_an_error(
+        at in 0..CLEVELAND.len(),
+        cut in 0..40_usize,
+        insert in "[\\[\\]\"=\\-*0-9a-z\n.\u{e9}#]{0,12}",
+    ) {
+        let (before, after) = CLEVELAND.split_at(at);
+        let text = format!("{before}{insert}{}", &after[cut.min(after.len())..]);
+        if let Err(error) = parse(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How messages travel: QUIC with mutual TLS 1.3, outwards from each node. The only
+//! room that names quinn, rustls and rcgen; nothing above it sees their types.
+//!
+//! - Who: [`CertificateAuthority`] issues certificates, [`Credentials`] hold one,
+//!   [`Identity`] is what one says, [`verify_run_file`] is what one signed.
+//! - Where: [`Listener`] at the coordinator, [`Dialer`] everywhere else, [`Backoff`] in between.
+//! - What: a [`Connection`] carries requests; each is a [`RequestStream`] of messages in
+//!   frames and tensor [`Chunk`]s beside them.
+//! - How much: [`limits`].
+//!
+//! Deliberately absent: datagrams, unidirectional streams, 0-RTT and session resumption
+//! (each connection proves both ends anew), and any way for a coordinator to dial a node.
+
+mod admission;
+mod anchor;
+mod authority;
+mod backoff;
+mod close;
+mod connection;
+mod credentials;
+mod dialer;
+mod error;
+mod greeting;
+mod host;
+mod identity;
+mod key_file;
+pub mod limits;
+mod listener;
+mod member_key;
+mod restart;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transport;
+
+pub use anchor::TrustAnchor;
+pub use authority::{AUTHORITY_LIFETIME_MS, BACKDATED_MS, CertificateAuthority};
+pub use backoff::{BACKOFF_CAP_MS, BACKOFF_FIRST_MS, Backoff};
+pub use close::{CloseCode, Closed};
+pub use connection::{Connection, ConnectionStats, Peer};
+pub use credentials::{Credentials, SIGNATURE_BYTES, verify_run_file};
+pub use dialer::Dialer;
+pub use error::{DialError, IdentityError, LinkError, ListenError};
+pub use host::{asked_to_stop, log_to_stderr, wall_clock};
+pub use identity::{Fingerprint, Identity, certificate_expires_at, certificate_issued_at};
+pub use limits::LinkLimits;
+pub use listener::Listener;
+pub use member_key::MemberKey;
+pub use stream::{CHUNK_HEADER_BYTES, Chunk, RequestStream, StreamReceiver, StreamSender};

@@ -81,23 +81,30 @@ impl Members {
         self.members.entry((role, name.clone())).or_default()
     }
 
-    /// Whether this certificate belongs to a member today.
+    /// Whether this certificate belongs to a member now.
     ///
     /// # Errors
-    /// [`RefusalCode::NotAMember`], saying whether the member was evicted.
-    pub fn admit(&self, role: Role, name: &MemberName, certificate: Digest) -> Result<(), Refusal> {
+    /// [`RefusalCode::NotAMember`], saying whether the member was evicted or its
+    /// certificate has ended.
+    pub fn admit(
+        &self,
+        role: Role,
+        name: &MemberName,
+        certificate: Digest,
+        now: Millis,
+    ) -> Result<(), Refusal> {
         let standing = self.members.get(&(role, name.clone()));
-        if standing.is_some_and(|s| {
-            s.certificates
-                .iter()
-                .any(|(known, _)| *known == certificate)
-        }) {
-            return Ok(());
-        }
-        let reason = match standing {
-            Some(standing) if standing.evicted => format!("{role} `{name}` was evicted"),
-            Some(_) => format!("{role} `{name}` uses a certificate that a newer one has replaced"),
-            None => format!("{role} `{name}` is not a member"),
+        let ends_at = standing
+            .and_then(|standing| standing.certificates.iter().find(|(known, _)| *known == certificate))
+            .map(|(_, ends_at)| *ends_at);
+        let reason = match (ends_at, standing) {
+            (Some(ends_at), _) if now <= ends_at => return Ok(()),
+            (Some(_), _) => format!("the certificate of {role} `{name}` has expired"),
+            (None, Some(standing)) if standing.evicted => format!("{role} `{name}` was evicted"),
+            (None, Some(_)) => {
+                format!("{role} `{name}` uses a certificate that a newer one has replaced")
+            }
+            (None, None) => format!("{role} `{name}` is not a member"),
         };
         Err(Refusal::new(
             RefusalCode::NotAMember,
@@ -245,11 +252,12 @@ mod tests {
     #[test]
     fn a_certificate_is_good_until_it_is_replaced_twice_or_its_member_evicted() {
         let good = |members: &Members, certificate| {
-            members.admit(Role::Site, &cleveland(), certificate).is_ok()
+            members.admit(Role::Site, &cleveland(), certificate, Millis(1)).is_ok()
         };
         let members = after(&[invited(), enrolled(OLD), renewed(NEW)]);
         assert!(good(&members, OLD) && good(&members, NEW) && !good(&members, NEWEST));
-        assert!(members.admit(Role::Admin, &cleveland(), NEW).is_err());
+        assert!(members.admit(Role::Admin, &cleveland(), NEW, Millis(1)).is_err());
+        assert!(members.admit(Role::Site, &cleveland(), OLD, Millis(1001)).is_err());
         let members = after(&[enrolled(OLD), renewed(NEW), renewed(NEWEST)]);
         assert!(!good(&members, OLD) && good(&members, NEWEST));
         let members = after(&[enrolled(OLD), renewed(NEW), evicted()]);

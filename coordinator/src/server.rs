@@ -57,7 +57,7 @@ async fn attend(coordinator: Arc<Coordinator>, connection: Connection) {
     };
     let (role, name) = (identity.role, identity.name);
     if let Err(refusal) =
-        coordinator.with_members(|members| members.admit(role, &name, certificate))
+        coordinator.with_members(|members| members.admit(role, &name, certificate, coordinator.now()))
     {
         tracing::warn!(%role, %name, %refusal, "turned away");
         return connection.close(CloseCode::NotAdmitted, &refusal.reason);
@@ -89,7 +89,7 @@ async fn converse(
         let stream = tokio::select! {
             stream = connection.accept_request() => stream,
             _ = check.tick() => {
-                let still = coordinator.with_members(|m| m.admit(role, name, certificate));
+                let still = coordinator.with_members(|m| m.admit(role, name, certificate, coordinator.now()));
                 if let Err(refusal) = still {
                     connection.close(CloseCode::Evicted, &refusal.reason);
                     return refusal.reason;

@@ -208,7 +208,7 @@ async fn renew(
         expires_at_ms,
     };
     let old = caller.certificate;
-    let still = move |c: &Coordinator| c.with_members(|members| members.admit(role, &name, old));
+    let still = move |c: &Coordinator| c.with_members(|members| members.admit(role, &name, old, c.now()));
     coordinator.record_if(renewed, still).await??;
     tracing::info!(%role, name = %caller.name, "renewed its certificate");
     Ok(certificate_response(coordinator, certificate))

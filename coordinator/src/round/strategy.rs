@@ -61,8 +61,8 @@ pub fn advance(
     means: &[Vec<f64>],
     state: &mut [Vec<f32>],
 ) -> Result<(), WrongVectors> {
-    match (*strategy, means, &mut *state) {
-        (Strategy::FedAvg {} | Strategy::FedProx { .. }, [change], [model]) => {
+    match (*strategy, Adaptive::of(strategy), means, &mut *state) {
+        (Strategy::FedAvg {} | Strategy::FedProx { .. }, _, [change], [model]) => {
             add(model, change, 1.0);
         }
         (
@@ -70,6 +70,7 @@ pub fn advance(
                 server_learning_rate,
                 momentum,
             },
+            _,
             [change],
             [model, velocity],
         ) => {
@@ -79,64 +80,14 @@ pub fn advance(
                 *w = (f64::from(*w) + server_learning_rate * next) as f32;
             }
         }
-        (
-            Strategy::FedAdam {
-                server_learning_rate,
-                beta_1,
-                beta_2,
-                tau,
-            },
-            [change],
-            [model, first, second],
-        ) => {
-            let step = Adaptive {
-                server_learning_rate,
-                beta_1,
-                tau,
-            };
-            step.take(model, first, second, change, |v, d| {
-                beta_2 * v + (1.0 - beta_2) * d * d
-            });
-        }
-        (
-            Strategy::FedYogi {
-                server_learning_rate,
-                beta_1,
-                beta_2,
-                tau,
-            },
-            [change],
-            [model, first, second],
-        ) => {
-            let step = Adaptive {
-                server_learning_rate,
-                beta_1,
-                tau,
-            };
-            step.take(model, first, second, change, |v, d| {
-                v - (1.0 - beta_2) * d * d * sign(v - d * d)
-            });
-        }
-        (
-            Strategy::FedAdagrad {
-                server_learning_rate,
-                beta_1,
-                tau,
-            },
-            [change],
-            [model, first, second],
-        ) => {
-            let step = Adaptive {
-                server_learning_rate,
-                beta_1,
-                tau,
-            };
-            step.take(model, first, second, change, |v, d| v + d * d);
+        (_, Some(step), [change], [model, first, second]) => {
+            step.take(model, first, second, change);
         }
         (
             Strategy::Scaffold {
                 server_learning_rate,
             },
+            _,
             [change, control_change],
             [model, control],
         ) => {
@@ -159,10 +110,61 @@ struct Adaptive {
     server_learning_rate: f64,
     beta_1: f64,
     tau: f64,
+    second_moment: SecondMoment,
+}
+
+/// How they differ.
+enum SecondMoment {
+    Adagrad,
+    Adam { beta_2: f64 },
+    Yogi { beta_2: f64 },
 }
 
 impl Adaptive {
-    fn take(
+    /// `None` for a strategy that is none of the three.
+    fn of(strategy: &Strategy) -> Option<Self> {
+        let (server_learning_rate, beta_1, tau, second_moment) = match *strategy {
+            Strategy::FedAdagrad {
+                server_learning_rate,
+                beta_1,
+                tau,
+            } => (server_learning_rate, beta_1, tau, SecondMoment::Adagrad),
+            Strategy::FedAdam {
+                server_learning_rate,
+                beta_1,
+                beta_2,
+                tau,
+            } => (server_learning_rate, beta_1, tau, SecondMoment::Adam { beta_2 }),
+            Strategy::FedYogi {
+                server_learning_rate,
+                beta_1,
+                beta_2,
+                tau,
+            } => (server_learning_rate, beta_1, tau, SecondMoment::Yogi { beta_2 }),
+            _ => return None,
+        };
+        Some(Self {
+            server_learning_rate,
+            beta_1,
+            tau,
+            second_moment,
+        })
+    }
+
+    fn take(&self, model: &mut [f32], first: &mut [f32], second: &mut [f32], change: &[f64]) {
+        // Chosen outside the loop, so that each loop is plain arithmetic.
+        match self.second_moment {
+            SecondMoment::Adagrad => self.walk(model, first, second, change, |v, d| v + d * d),
+            SecondMoment::Adam { beta_2 } => self.walk(model, first, second, change, |v, d| {
+                beta_2 * v + (1.0 - beta_2) * d * d
+            }),
+            SecondMoment::Yogi { beta_2 } => self.walk(model, first, second, change, |v, d| {
+                v - (1.0 - beta_2) * d * d * sign(v - d * d)
+            }),
+        }
+    }
+
+    fn walk(
         &self,
         model: &mut [f32],
         first: &mut [f32],

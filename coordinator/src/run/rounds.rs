@@ -14,7 +14,7 @@ use super::ask::{UpdateAsk, ahead_of, ask_update};
 use super::driver::{Driver, RunStop};
 use crate::coordinator::{Presence, RunSignal};
 use crate::event::Event;
-use crate::round::{Accumulator, Closed, Round, RoundIn, RoundOut, RoundTerms, WeightedSum};
+use crate::round::{Accumulator, Closed, Round, RoundIn, RoundNote, RoundOut, RoundTerms, WeightedSum};
 use crate::state::State;
 
 /// What sites have said and the round has not heard yet: each entry at most one chunk.
@@ -176,8 +176,11 @@ impl Driver {
                 tracing::warn!(%run_id, round = number, %site, %refusal, "an update is refused");
                 streams.end(&site);
             }
-            RoundOut::Note(note) => {
+            RoundOut::Note(note @ RoundNote::Accepted { .. }) => {
                 tracing::debug!(%run_id, round = number, ?note, "a round goes on");
+            }
+            RoundOut::Note(note) => {
+                tracing::warn!(%run_id, round = number, ?note, "a round has trouble");
             }
             // The caller's.
             RoundOut::Close(_) | RoundOut::Fail(_) => {}

@@ -161,7 +161,10 @@ impl Index {
         journal: &Arc<Journal>,
     ) -> Result<(Self, Found), JournalError> {
         let folder = state_folder.join(FOLDER);
-        let stored = unless_broken("open", || Store::open(&folder)?.load());
+        let stored = match folder.exists() {
+            true => unless_broken("open", || Store::open(&folder)?.load()),
+            false => None,
+        };
         let caught_up = match stored {
             Some((store, stamp, summary)) => {
                 catch_up(journal, stamp, summary)?.map(|tally| (Some(store), tally))

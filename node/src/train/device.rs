@@ -4,6 +4,7 @@ use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
+use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::wgpu::wgpu::DeviceType;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ pub enum DeviceChoice {
     /// is far slower than the CPU itself.
     #[default]
     Auto,
-    /// Whatever Vulkan, Metal, DirectX 12 or OpenGL offers, be it a software renderer.
+    /// Whatever Vulkan, Metal or DirectX 12 offers, be it a software renderer.
     Gpu,
     Cpu,
 }
@@ -28,6 +29,13 @@ pub enum DeviceError {
     )]
     NoGpu { reason: String },
 }
+
+/// On Linux only Vulkan: probing OpenGL as well costs start-up time, complains on
+/// standard error where there is no display, and reaches no GPU worth training on.
+#[cfg(target_os = "linux")]
+const NATIVE_API: WgpuBackend = WgpuBackend::Vulkan;
+#[cfg(not(target_os = "linux"))]
+const NATIVE_API: WgpuBackend = WgpuBackend::Auto;
 
 /// A device of burn and its name for people.
 #[derive(Debug, Clone)]
@@ -69,6 +77,7 @@ fn gpu_if(wanted: bool) -> Option<&'static Result<Gpu, String>> {
 
 fn open() -> Result<Gpu, String> {
     let (device, setup) = Device::wgpu_options()
+        .graphics_api(NATIVE_API)
         .init_with_setup()
         .map_err(|error| error.to_string())?;
     let adapter = setup.adapter.get_info();

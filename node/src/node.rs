@@ -9,11 +9,11 @@ use consilium_link::{Credentials, IdentityError, verify_run_file, wall_clock};
 use consilium_policies::{Ask, Researcher};
 use consilium_protocol::message::SignedRun;
 use consilium_protocol::run::{RunError, RunSpec};
-use consilium_protocol::{DatasetName, Machine, Millis, Role, RunId, SiteName};
+use consilium_protocol::{DatasetName, Digest, Machine, Millis, Role, RunId, SiteName};
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, ConfigError, Folder};
-use crate::data::{DataError, DataSet};
+use crate::data::{DataError, DataSet, Prepared};
 use crate::gate::{Gate, GateFault, OutgoingUpdate, Released};
 use crate::round::{Participant, RoundIn, RoundOut};
 use crate::run_store::{self, StoreError};
@@ -34,12 +34,21 @@ pub struct Node {
     pub gate: Gate,
     credentials: RwLock<Credentials>,
     datasets: BTreeMap<DatasetName, Result<Arc<DataSet>, DataError>>,
+    prepared: Mutex<BTreeMap<RunId, Arc<PreparedRun>>>,
     participant: Mutex<Participant<ReleasedUpdate>>,
     /// One at a time; queries never wait behind it.
     trainer: Arc<Mutex<Box<dyn Trainer>>>,
     pub training: Arc<Semaphore>,
     /// One ask of a run at a time, so that a repeated ask finds the first's result.
     run_locks: Mutex<BTreeMap<RunId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A run's records, encoded and standardised. Patient data: it has no `Debug`.
+pub struct PreparedRun {
+    /// The run file that they were made ready for.
+    pub run_digest: Digest,
+    pub dataset_version: Digest,
+    pub data: Prepared,
 }
 
 /// The node cannot start.
@@ -128,6 +137,7 @@ impl Node {
             site,
             gate,
             credentials: RwLock::new(credentials),
+            prepared: Mutex::new(BTreeMap::new()),
             participant: Mutex::new(participant),
             trainer: Arc::new(Mutex::new(trainer)),
             training: Arc::new(Semaphore::new(TRAININGS_AT_ONCE)),
@@ -165,6 +175,27 @@ impl Node {
             Ok(dataset) => Ok(dataset.clone()),
             Err(error) => Err(error),
         })
+    }
+
+    /// A run's records, if they are ready for this very run file.
+    #[must_use]
+    pub fn prepared(&self, run_id: &RunId, run_digest: Digest) -> Option<Arc<PreparedRun>> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.get(run_id).filter(|p| p.run_digest == run_digest).cloned()
+    }
+
+    /// Keeps a run's records ready. Those of runs that this site takes no part in (any more) go.
+    pub fn keep_prepared(&self, run_id: &RunId, ready: Arc<PreparedRun>) {
+        let participant = self.participant();
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.retain(|kept, _| participant.takes_part_in(kept));
+        prepared.insert(run_id.clone(), ready);
+    }
+
+    /// Lets a run's records go.
+    pub fn forget_prepared(&self, run_id: &RunId) {
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.remove(run_id);
     }
 
     /// Steps this site's side of the rounds.

@@ -138,6 +138,12 @@ impl<U> Participant<U> {
         ))
     }
 
+    /// Whether the run was admitted and is not over.
+    #[must_use]
+    pub fn takes_part_in(&self, run_id: &RunId) -> bool {
+        self.runs.contains_key(run_id)
+    }
+
     fn train(&self, train: &Train) -> RoundOut<U> {
         let run = match self.run_for(&train.state.run_id, train.state.bytes) {
             Ok(run) => run,

@@ -320,6 +320,7 @@ async fn carry_out(node: &Arc<Node>, outs: Vec<RoundOut<ReleasedUpdate>>) -> Res
                 run_store::save_local(&folder, &run_id, round, &local, forget_before)
             }),
             RoundOut::Forget { run_id } => {
+                node.forget_prepared(&run_id);
                 tokio::task::spawn_blocking(move || run_store::forget_run(&folder, &run_id))
             }
             _ => continue,

@@ -10,9 +10,9 @@ use consilium_protocol::run::RunSpec;
 use consilium_protocol::strategy::Strategy;
 use consilium_protocol::{Refusal, RefusalCode, RunId};
 
-use crate::data::{DataSet, Prepared, prepare};
+use crate::data::{DataSet, FeatureError, Prepared, prepare};
 use crate::gate::{Admission, Evaluation, NotReleased, Released, TrainedUpdate, WorkError};
-use crate::node::{Node, ReleasedUpdate, ask_of};
+use crate::node::{Node, PreparedRun, ReleasedUpdate, ask_of};
 use crate::round::{LocalValues, Plan};
 use crate::train::{Control, Optimizer, TrainError, TrainJob};
 use consilium_link::wall_clock;
@@ -31,12 +31,12 @@ pub fn admit(
 ) -> Result<Released<Admitted>, NotReleased> {
     let rounds = spec.document().rounds;
     let ask = ask_of(run_id, spec, researcher, Action::Admit { rounds });
-    let (facts, prepared) = facts_of(node, spec);
+    let (facts, prepared) = facts_of(node, run_id, spec);
     node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
-        let (dataset, prepared) = prepared?;
+        let prepared = prepared?;
         Ok(Admission {
-            records: prepared.train.rows() as u64,
-            dataset_version: dataset.version(),
+            records: prepared.data.train.rows() as u64,
+            dataset_version: prepared.dataset_version,
         })
     })
 }
@@ -57,11 +57,11 @@ pub fn train(
         rounds,
     };
     let ask = ask_of(&state.run_id, &plan.spec, &plan.researcher, action);
-    let (facts, prepared) = facts_of(node, &plan.spec);
+    let (facts, prepared) = facts_of(node, &state.run_id, &plan.spec);
     let mut local = LocalValues::default();
     let released = node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
-        let (_, prepared) = prepared?;
-        let (update, after) = train_round(node, plan, &prepared, received)?;
+        let prepared = prepared?;
+        let (update, after) = train_round(node, plan, &prepared.data, received)?;
         local = after;
         Ok(update)
     })?;
@@ -84,9 +84,9 @@ pub fn evaluate(
         &plan.researcher,
         Action::Evaluate,
     );
-    let (facts, prepared) = facts_of(node, &plan.spec);
+    let (facts, prepared) = facts_of(node, &state.run_id, &plan.spec);
     node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
-        let (_, prepared) = prepared?;
+        let prepared = prepared?;
         let layout = plan.spec.layout();
         let (shared, _) = received
             .split_at_checked(layout.shared_len())
@@ -96,55 +96,60 @@ pub fn evaluate(
             .map_err(WorkError::failed)?;
         let held_out = node
             .trainer()
-            .evaluate(layout, &model, &prepared.test)
+            .evaluate(layout, &model, &prepared.data.test)
             .map_err(work_error)?;
         Ok(Evaluation { held_out })
     })
 }
 
-type PreparedData = Result<(Arc<DataSet>, Prepared), WorkError>;
+type PreparedData = Result<Arc<PreparedRun>, WorkError>;
 
 /// What the policy needs to know, and the records made ready. Reading local data is no
 /// release: only what a permit lets through the gate is.
-fn facts_of(node: &Node, spec: &RunSpec) -> (Facts, PreparedData) {
-    let parameters = spec.layout().len() as u64;
-    let document = spec.document();
-    let dataset = match node.dataset(&document.dataset) {
-        None => {
-            let facts = Facts {
-                dataset_records: None,
-                parameters,
-            };
-            return (facts, Err(WorkError::failed("no such data set")));
-        }
-        Some(Ok(dataset)) => dataset,
-        Some(Err(error)) => {
-            // Declared, and unusable: the policy still decides first, by no records at all.
-            let facts = Facts {
-                dataset_records: Some(0),
-                parameters,
-            };
-            return (facts, Err(WorkError::failed(error.to_string())));
-        }
+fn facts_of(node: &Node, run_id: &RunId, spec: &RunSpec) -> (Facts, PreparedData) {
+    let (dataset_records, prepared) = match node.dataset(&spec.document().dataset) {
+        None => (None, Err(WorkError::failed("no such data set"))),
+        // Declared, and unusable: the policy still decides first, by no records at all.
+        Some(Err(error)) => (Some(0), Err(WorkError::failed(error.to_string()))),
+        Some(Ok(dataset)) => match prepared_run(node, run_id, spec, &dataset) {
+            Ok(prepared) => (Some(prepared.data.train.rows() as u64), Ok(prepared)),
+            // The run's columns do not fit: said after the policy has decided, by all records.
+            Err(error) => (Some(dataset.train_rows().len() as u64), Err(unfit(&error))),
+        },
     };
-    let prepared = prepare(&dataset, &document.data, document.validation, document.seed);
-    let records = prepared
-        .as_ref()
-        .map_or(0, |prepared| prepared.train.rows() as u64);
     let facts = Facts {
-        dataset_records: Some(records),
-        parameters,
+        dataset_records,
+        parameters: spec.layout().len() as u64,
     };
-    let prepared = prepared
-        .map(|prepared| (dataset, prepared))
-        .map_err(|error| {
-            WorkError::Refused(Refusal::new(
-                RefusalCode::InvalidRun,
-                error.to_string(),
-                "use columns and levels that this site's data set has",
-            ))
-        });
     (facts, prepared)
+}
+
+/// The run's records, made ready once and kept until the run ends.
+fn prepared_run(
+    node: &Node,
+    run_id: &RunId,
+    spec: &RunSpec,
+    dataset: &DataSet,
+) -> Result<Arc<PreparedRun>, FeatureError> {
+    if let Some(prepared) = node.prepared(run_id, spec.digest()) {
+        return Ok(prepared);
+    }
+    let document = spec.document();
+    let prepared = Arc::new(PreparedRun {
+        run_digest: spec.digest(),
+        dataset_version: dataset.version(),
+        data: prepare(dataset, &document.data, document.validation, document.seed)?,
+    });
+    node.keep_prepared(run_id, prepared.clone());
+    Ok(prepared)
+}
+
+fn unfit(error: &FeatureError) -> WorkError {
+    WorkError::Refused(Refusal::new(
+        RefusalCode::InvalidRun,
+        error.to_string(),
+        "use columns and levels that this site's data set has",
+    ))
 }
 
 fn train_round(

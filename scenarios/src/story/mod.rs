@@ -1,0 +1,43 @@
+//! The stories.
+//!
+//! | story | what it shows |
+//! |---|---|
+//! | [`heart_disease`] | four real hospitals train one model, under policy, beside the published figures |
+
+pub mod heart_disease;
+pub mod told;
+
+use std::path::PathBuf;
+
+use crate::house::HouseError;
+
+/// Every story, as it is named on the command line.
+pub const NAMES: [&str; 1] = ["heart-disease"];
+
+/// Why a story did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum StoryError {
+    #[error(transparent)]
+    House(#[from] HouseError),
+    #[error("cannot write to `{path}`: {source}; name another file with {option}", path = .path.display())]
+    NotWritable {
+        path: PathBuf,
+        option: &'static str,
+        source: std::io::Error,
+    },
+    #[error("{what}: {source}")]
+    Disk {
+        what: String,
+        source: std::io::Error,
+    },
+    /// The product did something else than the story tells.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl StoryError {
+    /// For what should have been otherwise.
+    pub(crate) fn unexpected(what: impl std::fmt::Display) -> Self {
+        Self::Unexpected(what.to_string())
+    }
+}

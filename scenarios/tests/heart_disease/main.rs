@@ -1,0 +1,4 @@
+//! The story `heart-disease`, told from the command line as a person would.
+
+#[cfg(test)]
+mod told;

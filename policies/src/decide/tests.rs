@@ -87,178 +87,139 @@ fn a_covered_ask_is_permitted_by_name() {
     );
 }
 
+/// The refusal of an ask, when the code, the reason's words and the rules are these.
+fn tells(verdict: Verdict, code: RefusalCode, reason: &str, rules: &[&str]) {
+    let refusal = refused(verdict);
+    assert_eq!(refusal.code, code, "{refusal}");
+    assert!(refusal.reason.contains(reason), "{refusal}");
+    assert_eq!(refusal.rules, rules, "{refusal}");
+    assert!(!refusal.remedy.is_empty(), "{refusal}");
+}
+
+fn ada_changed(change: fn(&mut Ask)) -> Ask {
+    let mut ask = ada_trains();
+    change(&mut ask);
+    ask
+}
+
 #[test]
 fn each_refusal_tells_its_reason_and_its_rule() {
-    let one = |changes| bundle(&[permit("training", changes)]);
-    let plain = one(&[]);
-    let june = on("2026-06-01");
-    let with = |change: fn(&mut Ask)| {
-        let mut ask = ada_trains();
-        change(&mut ask);
-        ask
-    };
+    use RefusalCode::{NotPermitted, UnknownDataset, WrongRole};
+    let plain = bundle(&[permit("training", &[])]);
+    let decided = |ask: &Ask| decide(&plain, ask, &facts(199, 14), on("2026-06-01"));
     let no_dataset = Facts {
         dataset_records: None,
         parameters: 14,
     };
+    let nowhere = decide(&plain, &ada_trains(), &no_dataset, on("2026-06-01"));
+    tells(nowhere, UnknownDataset, "no data set `heart-disease`", &[]);
     let rule = &["training"][..];
-    for (bundle, ask, facts, now, code, reason, rules) in [
+    let cases: [(fn(&mut Ask), RefusalCode, &str, &[&str]); 8] = [
         (
-            &plain,
-            ada_trains(),
-            no_dataset,
-            june,
-            RefusalCode::UnknownDataset,
-            "no data set `heart-disease`",
-            &[][..],
-        ),
-        (
-            &plain,
-            with(|ask| ask.dataset = "lungs".parse().unwrap()),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.dataset = "lungs".parse().unwrap(),
+            NotPermitted,
             "data set `lungs`",
             &[],
         ),
         (
-            &plain,
-            with(|ask| ask.project = "oncology".parse().unwrap()),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.project = "oncology".parse().unwrap(),
+            NotPermitted,
             "project `oncology`",
             &[],
         ),
         (
-            &plain,
-            with(|ask| ask.researcher.name = "eve".parse().unwrap()),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.researcher.name = "eve".parse().unwrap(),
+            NotPermitted,
             "researcher `eve`",
             rule,
         ),
         (
-            &plain,
-            with(|ask| ask.researcher.role = Role::Admin),
-            facts(199, 14),
-            june,
-            RefusalCode::WrongRole,
+            |ask| ask.researcher.role = Role::Admin,
+            WrongRole,
             "role admin",
             &[],
         ),
         (
-            &plain,
-            with(|ask| ask.purpose = "GRU".parse().unwrap()),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.purpose = "GRU".parse().unwrap(),
+            NotPermitted,
             "purpose GRU",
             rule,
         ),
         (
-            &plain,
-            with(|ask| ask.purpose = "CURIOSITY".parse().unwrap()),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.purpose = "CURIOSITY".parse().unwrap(),
+            NotPermitted,
             "purpose CURIOSITY",
             rule,
         ),
         (
-            &plain,
-            ada_trains(),
-            facts(199, 14),
-            on("2028-01-01"),
-            RefusalCode::Expired,
-            "ended with 2027-12-31",
-            rule,
-        ),
-        (
-            &plain,
-            with(|ask| ask.action = Action::Admit { rounds: 101 }),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            |ask| ask.action = Action::Admit { rounds: 101 },
+            NotPermitted,
             "101 rounds",
             rule,
         ),
         (
-            &plain,
-            with(|ask| {
+            |ask| {
                 ask.action = Action::Train {
                     round: 101,
                     rounds: 15,
                 }
-            }),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
+            },
+            NotPermitted,
             "101 rounds",
             rule,
         ),
-        (
-            &plain,
-            ada_trains(),
-            facts(30, 14),
-            june,
-            RefusalCode::TooFewRecords,
-            "fewer training records here than the 50",
-            rule,
-        ),
-        (
-            &plain,
-            ada_trains(),
-            facts(0, 14),
-            june,
-            RefusalCode::TooFewRecords,
-            "than the 50",
-            rule,
-        ),
-        (
-            &plain,
-            ada_trains(),
-            facts(60, 28),
-            june,
-            RefusalCode::TooManyParameters,
-            "28 parameters has more than 0.33",
-            rule,
-        ),
-        (
-            &one(&[("release", "[\"update\"]")]),
-            with(|ask| ask.action = Action::Evaluate),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
-            "no metrics",
-            rule,
-        ),
-        (
-            &one(&[("release", "[\"metrics\"]")]),
-            ada_trains(),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
-            "no update",
-            rule,
-        ),
-        (
-            &bundle(&[]),
-            ada_trains(),
-            facts(199, 14),
-            june,
-            RefusalCode::NotPermitted,
-            "permits nothing yet",
-            &[],
-        ),
-    ] {
-        let refusal = refused(decide(bundle, &ask, &facts, now));
-        assert_eq!(refusal.code, code, "{refusal}");
-        assert!(refusal.reason.contains(reason), "{refusal}");
-        assert_eq!(refusal.rules, rules, "{refusal}");
-        assert!(!refusal.remedy.is_empty(), "{refusal}");
+    ];
+    for (change, code, reason, rules) in cases {
+        tells(decided(&ada_changed(change)), code, reason, rules);
     }
+}
+
+#[test]
+fn each_bound_that_is_missed_is_told() {
+    use RefusalCode::{Expired, NotPermitted, TooFewRecords, TooManyParameters};
+    let june = on("2026-06-01");
+    let one = |changes| bundle(&[permit("training", changes)]);
+    let plain = one(&[]);
+    let ada = ada_trains();
+    let rule = &["training"][..];
+    let of_size = |records, parameters| decide(&plain, &ada, &facts(records, parameters), june);
+    let late = decide(&plain, &ada, &facts(199, 14), on("2028-01-01"));
+    tells(late, Expired, "ended with 2027-12-31", rule);
+    tells(
+        of_size(30, 14),
+        TooFewRecords,
+        "fewer training records here than the 50",
+        rule,
+    );
+    tells(of_size(0, 14), TooFewRecords, "than the 50", rule);
+    tells(
+        of_size(60, 28),
+        TooManyParameters,
+        "28 parameters has more than 0.33",
+        rule,
+    );
+    let evaluates = ada_changed(|ask| ask.action = Action::Evaluate);
+    let updates_only = one(&[("release", "[\"update\"]")]);
+    tells(
+        decide(&updates_only, &evaluates, &facts(199, 14), june),
+        NotPermitted,
+        "no metrics",
+        rule,
+    );
+    let metrics_only = one(&[("release", "[\"metrics\"]")]);
+    tells(
+        decide(&metrics_only, &ada, &facts(199, 14), june),
+        NotPermitted,
+        "no update",
+        rule,
+    );
+    let empty = bundle(&[]);
+    tells(
+        decide(&empty, &ada, &facts(199, 14), june),
+        NotPermitted,
+        "permits nothing yet",
+        &[],
+    );
 }
 
 #[test]

@@ -288,7 +288,8 @@ fn dial_code(error: &DialError) -> &'static str {
         DialError::UnknownHost { .. } => "unknown-host",
         DialError::NotAnAddress { .. } => "bad-address",
         DialError::WrongConsortium { .. } => "wrong-consortium",
-        DialError::Evicted { .. } => "evicted",
+        // Whether it hears of it while it dials or just after: one code.
+        DialError::Evicted { .. } => "not-admitted",
         DialError::CertificateExpired { .. } => "certificate-expired",
         DialError::Busy { .. } => "busy",
         DialError::VersionMismatch { .. } => "other-version",

@@ -137,11 +137,6 @@ fn init(
         &folder.admin().join("consilium.toml"),
         &format!("coordinator = \"{dial}\"\n"),
     )?;
-    let text = TEMPLATE
-        .replace("{name}", &name.escape_default().to_string())
-        .replace("{listen}", &listen.to_string());
-    write_new(&root.join(FILE_NAME), &text)?;
-    Config::load(root)?;
     let (journal, _) = Journal::open(&folder.journal(), Limits::default())?;
     for event in [
         Event::ConsortiumFounded {
@@ -153,6 +148,12 @@ fn init(
     ] {
         journal.append_json(now.0, event.kind(), &event)?;
     }
+    // Last: a folder without it is no coordinator's, whatever a crash leaves.
+    let text = TEMPLATE
+        .replace("{name}", &name.escape_default().to_string())
+        .replace("{listen}", &listen.to_string());
+    write_new(&root.join(FILE_NAME), &text)?;
+    Config::load(root)?;
     Ok(json!({
         "folder": root,
         "authority_fingerprint": authority.fingerprint().to_string(),

@@ -246,6 +246,19 @@ impl Coordinator {
         self.books().connections.get(&(role, name.clone())).cloned()
     }
 
+    /// A site's connection as soon as it has one.
+    pub async fn connected(&self, site: &SiteName) -> Connection {
+        // Before the first look, so that nothing falls between.
+        let mut presence = self.watch_presence();
+        loop {
+            if let Some(connection) = self.connection(Role::Site, &site.clone().into()) {
+                return connection;
+            }
+            // Behind or not: look again. It is never closed, for its sender is part of this.
+            presence.recv().await.ok();
+        }
+    }
+
     /// Hears of every coming and going from now on.
     #[must_use]
     pub fn watch_presence(&self) -> broadcast::Receiver<Presence> {

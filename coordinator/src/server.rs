@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_link::{CloseCode, Connection, LinkLimits, Listener, Peer, RequestStream};
-use consilium_protocol::message::{Fault, Request, Response};
+use consilium_link::{CloseCode, Connection, LinkError, LinkLimits, Listener, Peer, RequestStream};
+use consilium_protocol::message::{Fault, MessageError, Request, Response};
 use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, wire};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::{run, session};
@@ -17,6 +17,10 @@ const MEMBERSHIP_CHECK_MS: u64 = 20_000;
 
 /// How long a caller may take to say its request once its stream is open.
 const REQUEST_WAIT_MS: u64 = 30_000;
+
+/// Requests of one connection that are answered at once; the next one waits. An answer may
+/// hold a chunk of a model and follow a run to its end.
+const ANSWERS_PER_CONNECTION_MAX: usize = 16;
 
 /// Serves until `shutdown` says so: resumes every run that goes on, then takes
 /// connections.
@@ -56,8 +60,8 @@ async fn attend(coordinator: Arc<Coordinator>, connection: Connection) {
         } => (identity, certificate.0),
     };
     let (role, name) = (identity.role, identity.name);
-    if let Err(refusal) =
-        coordinator.with_members(|members| members.admit(role, &name, certificate, coordinator.now()))
+    if let Err(refusal) = coordinator
+        .with_members(|members| members.admit(role, &name, certificate, coordinator.now()))
     {
         tracing::warn!(%role, %name, %refusal, "turned away");
         return connection.close(CloseCode::NotAdmitted, &refusal.reason);
@@ -85,55 +89,80 @@ async fn converse(
     certificate: Digest,
 ) -> String {
     let mut check = tokio::time::interval(Duration::from_millis(MEMBERSHIP_CHECK_MS));
+    let certificate = session::CurrentCertificate::of_handshake(certificate);
+    let answers = Arc::new(Semaphore::new(ANSWERS_PER_CONNECTION_MAX));
     loop {
-        let stream = tokio::select! {
-            stream = connection.accept_request() => stream,
-            _ = check.tick() => {
-                let still = coordinator.with_members(|m| m.admit(role, name, certificate, coordinator.now()));
-                if let Err(refusal) = still {
-                    connection.close(CloseCode::Evicted, &refusal.reason);
-                    return refusal.reason;
+        let next = async {
+            // Nobody closes it.
+            let place = answers.clone().acquire_owned().await.ok();
+            next_request(connection).await.map(|asked| (asked, place))
+        };
+        tokio::pin!(next);
+        let next = loop {
+            tokio::select! {
+                next = &mut next => break next,
+                _ = check.tick() => {
+                    let still = coordinator.with_members(|members| {
+                        members.admit(role, name, certificate.digest(), coordinator.now())
+                    });
+                    if let Err(refusal) = still {
+                        connection.close(CloseCode::Evicted, &refusal.reason);
+                        return refusal.reason;
+                    }
                 }
-                continue;
             }
         };
-        match stream {
-            Ok(stream) => {
-                let caller = session::Caller {
-                    role,
-                    name: name.clone(),
-                    certificate,
-                };
-                tokio::spawn(answer(coordinator.clone(), Some(caller), stream));
-            }
+        let (asked, place) = match next {
+            Ok(next) => next,
             Err(error) => return error.to_string(),
-        }
+        };
+        let caller = session::Caller {
+            role,
+            name: name.clone(),
+            certificate: certificate.clone(),
+        };
+        let answering = answer(coordinator.clone(), Some(caller), asked);
+        tokio::spawn(async move {
+            answering.await;
+            drop(place);
+        });
     }
 }
 
 /// Somebody without a certificate: one request, which may only be to enrol.
 async fn attend_stranger(coordinator: Arc<Coordinator>, connection: Connection) {
-    if let Ok(stream) = connection.accept_request().await {
-        answer(coordinator, None, stream).await;
+    if let Ok(asked) = next_request(&connection).await {
+        answer(coordinator, None, asked).await;
     }
     // The listener's limits end a stranger that lingers.
     connection.closed().await;
 }
 
-/// Reads one request and answers it.
+/// A request, or what is wrong with it, and the stream that waits for the answer.
+type Asked = (Result<Request, MessageError>, RequestStream);
+
+/// The next request of a connection. One is read at a time: a caller that dawdles over one
+/// delays its own, and has no more than one kept for it.
+async fn next_request(connection: &Connection) -> Result<Asked, LinkError> {
+    loop {
+        let mut stream = connection.accept_request().await?;
+        let wait = Duration::from_millis(REQUEST_WAIT_MS);
+        match stream.receive_within::<wire::Request>(wait).await {
+            Ok(wire) => return Ok((Request::try_from(wire), stream)),
+            Err(error) => {
+                tracing::warn!(%error, "a request could not be read");
+                stream.stop(1);
+            }
+        }
+    }
+}
+
+/// Answers one request.
 async fn answer(
     coordinator: Arc<Coordinator>,
     caller: Option<session::Caller>,
-    mut stream: RequestStream,
+    (request, mut stream): Asked,
 ) {
-    let wait = Duration::from_millis(REQUEST_WAIT_MS);
-    let request = match stream.receive_within::<wire::Request>(wait).await {
-        Ok(wire) => Request::try_from(wire),
-        Err(error) => {
-            tracing::warn!(%error, "a request could not be read");
-            return stream.stop(1);
-        }
-    };
     let answered = match request {
         Err(error) => {
             let refusal = Refusal::new(
@@ -167,10 +196,7 @@ async fn answer(
 ///
 /// # Errors
 /// The peer is gone.
-pub async fn send(
-    stream: &mut RequestStream,
-    response: Response,
-) -> Result<(), consilium_link::LinkError> {
+pub async fn send(stream: &mut RequestStream, response: Response) -> Result<(), LinkError> {
     stream.send(&wire::Response::from(response)).await
 }
 

@@ -1,6 +1,6 @@
 //! One request, one answer: who may ask what, and what comes back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use consilium_link::{
@@ -26,7 +26,28 @@ const INVITATION_LIFETIME_S_MAX: u64 = 30 * 86_400;
 pub struct Caller {
     pub role: Role,
     pub name: MemberName,
-    pub certificate: Digest,
+    pub certificate: CurrentCertificate,
+}
+
+/// The certificate that a connection stands on: the handshake's, then each that was renewed
+/// over it. A node may stay connected for longer than any one of them lasts.
+#[derive(Debug, Clone)]
+pub struct CurrentCertificate(Arc<Mutex<Digest>>);
+
+impl CurrentCertificate {
+    #[must_use]
+    pub fn of_handshake(certificate: Digest) -> Self {
+        Self(Arc::new(Mutex::new(certificate)))
+    }
+
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, renewed: Digest) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = renewed;
+    }
 }
 
 /// Why there is no ordinary answer. A refusal and a fault stay apart.
@@ -201,15 +222,18 @@ async fn renew(
 ) -> Result<Response, NoAnswer> {
     let (role, name) = (caller.role, caller.name.clone());
     let (certificate, expires_at_ms) = issue(coordinator, role, &name, certificate_request)?;
+    let digest = Fingerprint::of(&certificate).0;
     let renewed = Event::CertificateRenewed {
         role,
         name: name.clone(),
-        certificate: Fingerprint::of(&certificate).0,
+        certificate: digest,
         expires_at_ms,
     };
-    let old = caller.certificate;
-    let still = move |c: &Coordinator| c.with_members(|members| members.admit(role, &name, old, c.now()));
+    let old = caller.certificate.digest();
+    let still =
+        move |c: &Coordinator| c.with_members(|members| members.admit(role, &name, old, c.now()));
     coordinator.record_if(renewed, still).await??;
+    caller.certificate.replace(digest);
     tracing::info!(%role, name = %caller.name, "renewed its certificate");
     Ok(certificate_response(coordinator, certificate))
 }

@@ -1,5 +1,6 @@
 //! `consilium-node init`: a key made here, a certificate from the coordinator, a folder ready to fill.
 
+use std::io::Write;
 use std::path::Path;
 
 use consilium_link::{
@@ -25,6 +26,14 @@ pub enum EnrolError {
     },
     #[error("`{folder}` holds a node already; choose a new folder, or move it away")]
     Exists { folder: std::path::PathBuf },
+    #[error(
+        "an enrolment in `{folder}` was cut short before its certificate was written down; move the folder away, \
+         and have an administrator evict site `{site}` and invite it again"
+    )]
+    CutShort {
+        folder: std::path::PathBuf,
+        site: consilium_protocol::MemberName,
+    },
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error("the coordinator refuses: {0}")]
@@ -51,10 +60,13 @@ pub async fn enrol(
         });
     }
     let folder = Folder::new(root);
-    if root.join(FILE_NAME).exists() || folder.identity().exists() {
+    if root.join(FILE_NAME).exists() {
         return Err(EnrolError::Exists {
             folder: root.to_owned(),
         });
+    }
+    if folder.identity().exists() {
+        return finish(root, &folder, coordinator, token);
     }
     let key = MemberKey::generate().map_err(NodeError::from)?;
     let dialer = Dialer::stranger(Fingerprint(token.authority), LinkLimits::default());
@@ -66,6 +78,28 @@ pub async fn enrol(
     let credentials = Credentials::new(key, &certificate?, anchor).map_err(NodeError::from)?;
     write_folder(root, &folder, coordinator, &credentials)?;
     Ok(credentials)
+}
+
+/// What an enrolment left that did not come to its end: whole, if only the configuration is missing.
+fn finish(
+    root: &Path,
+    folder: &Folder,
+    coordinator: &str,
+    token: &EnrolmentToken,
+) -> Result<Credentials, EnrolError> {
+    match Credentials::load(&folder.identity()) {
+        Ok(credentials)
+            if credentials.identity().name == token.name
+                && credentials.anchor().fingerprint() == Fingerprint(token.authority) =>
+        {
+            write_config(root, coordinator)?;
+            Ok(credentials)
+        }
+        _ => Err(EnrolError::CutShort {
+            folder: root.to_owned(),
+            site: token.name.clone(),
+        }),
+    }
 }
 
 async fn certificate_for(
@@ -113,7 +147,23 @@ fn write_folder(
             .map_err(system(format!("cannot make `{}`", part.display())))?;
     }
     credentials.save(&folder.identity())?;
+    write_config(root, coordinator)
+}
+
+/// Whole, or not at all: the file that makes a folder a node is its last.
+fn write_config(root: &Path, coordinator: &str) -> Result<(), NodeError> {
     let config = root.join(FILE_NAME);
+    let draft = config.with_extension("partial");
     let text = TEMPLATE.replace("{coordinator}", &coordinator.escape_default().to_string());
-    std::fs::write(&config, text).map_err(system(format!("cannot write `{}`", config.display())))
+    let write = || {
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &config)?;
+        std::fs::File::open(root)?.sync_all()
+    };
+    write().map_err(|source| NodeError::System {
+        what: format!("cannot write `{}`", config.display()),
+        source,
+    })
 }

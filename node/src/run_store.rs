@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Folder;
 use crate::round::LocalValues;
 
+/// The file that makes a folder a run: written last, removed first.
+const SIGNATURE_FILE: &str = "run.signature.json";
+
 /// A run as it was found on disk.
 pub struct StoredRun {
     pub run_id: RunId,
@@ -62,7 +65,7 @@ pub fn save_run(folder: &Folder, run_id: &RunId, signed: &SignedRun) -> Result<(
         source: error.into(),
     })?;
     write_whole(&run.join("run.toml"), &signed.text)?;
-    write_whole(&run.join("run.signature.json"), &signature)
+    write_whole(&run.join(SIGNATURE_FILE), &signature)
 }
 
 /// Writes a round's local values down, and lets older rounds' go.
@@ -105,7 +108,7 @@ pub fn load_runs(folder: &Folder) -> Result<Vec<StoredRun>, StoreError> {
             continue;
         };
         // Without its signature the run was not admitted to the end: it is asked again.
-        if path.join("run.signature.json").exists() {
+        if path.join(SIGNATURE_FILE).exists() {
             found.push(load_run(&path, run_id)?);
         }
     }
@@ -122,7 +125,7 @@ fn load_run(path: &Path, run_id: RunId) -> Result<StoredRun, StoreError> {
     };
     let text = read("run.toml")?;
     let signature: Signature =
-        serde_json::from_slice(&read("run.signature.json")?).map_err(|_| damaged())?;
+        serde_json::from_slice(&read(SIGNATURE_FILE)?).map_err(|_| damaged())?;
     let spec = RunSpec::parse(&text).map_err(|_| damaged())?;
     let mut local = BTreeMap::new();
     for (round, file) in local_files(path)? {
@@ -152,12 +155,20 @@ fn parse_local(bytes: &[u8], spec: &RunSpec) -> Option<LocalValues> {
     })
 }
 
-/// Removes everything about a run.
+/// Removes everything about a run: its signature first, durably, for without it no run is found, whatever else a
+/// crash leaves.
 ///
 /// # Errors
 /// The disk's.
 pub fn forget_run(folder: &Folder, run_id: &RunId) -> Result<(), StoreError> {
     let run = folder.run(run_id);
+    let signature = run.join(SIGNATURE_FILE);
+    match fs::remove_file(&signature).and_then(|()| sync_folder(&run)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(disk("remove", &signature)(source));
+        }
+        _ => {}
+    }
     match fs::remove_dir_all(&run) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(disk("remove", &run)(source))
@@ -200,9 +211,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let Some(folder) = path.parent() else {
         return Ok(());
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(disk("sync", folder))
+    sync_folder(folder).map_err(disk("sync", folder))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn disk<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {

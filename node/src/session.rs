@@ -190,7 +190,7 @@ async fn train_round(
     sender: &mut StreamSender,
     receiver: &mut StreamReceiver,
 ) -> Result<(), NoAnswer> {
-    let from_chunk = train.from_chunk;
+    let (run_id, from_chunk) = (train.state.run_id.clone(), train.from_chunk);
     let plan = match node.step(RoundIn::Train(train.clone())).pop() {
         Some(RoundOut::Send(update)) => return send_update(&update, from_chunk, sender).await,
         Some(RoundOut::Train(plan)) => plan,
@@ -223,7 +223,10 @@ async fn train_round(
             other => rest.push(other),
         }
     }
-    carry_out(node, rest).await?;
+    if let Err(not_persisted) = carry_out(node, rest).await {
+        drop(node.step(RoundIn::NotPersisted { run_id }));
+        return Err(not_persisted);
+    }
     match to_send {
         Some(update) => send_update(&update, from_chunk, sender).await,
         None => Err(failed(&"the run ended while it was trained")),

@@ -7,7 +7,7 @@
 //!
 //! The header is checked before a byte of payload is allocated.
 
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, FRAME_FIELDS_MAX};
 
 /// The first two bytes of every frame.
 pub const MAGIC: [u8; 2] = *b"CS";
@@ -37,6 +37,8 @@ pub enum FrameError {
     TooLong { bytes: u64 },
     #[error("the frame ended after {got} of {wanted} bytes")]
     Truncated { got: usize, wanted: usize },
+    #[error("a message of more than {FRAME_FIELDS_MAX} fields is over the limit")]
+    TooManyFields,
     #[error("the frame's payload is not a valid message")]
     NotAMessage,
 }
@@ -126,7 +128,67 @@ pub fn decode<M: prost::Message + Default>(frame: &[u8]) -> Result<M, FrameError
     if payload.len() > header.payload_bytes() {
         return Err(FrameError::NotAMessage);
     }
+    decode_payload(payload)
+}
+
+/// The message of a frame's payload, which the caller has received whole.
+///
+/// # Errors
+/// [`FrameError::TooManyFields`], before anything is allocated for them, or
+/// [`FrameError::NotAMessage`].
+pub fn decode_payload<M: prost::Message + Default>(payload: &[u8]) -> Result<M, FrameError> {
+    if fields(payload, LISTS_DEPTH) > FRAME_FIELDS_MAX {
+        return Err(FrameError::TooManyFields);
+    }
     M::decode(payload).map_err(|_| FrameError::NotAMessage)
+}
+
+/// How deep lists lie: a request or a response is one message in another, and every list is
+/// in the inner one.
+const LISTS_DEPTH: u32 = 2;
+
+/// Fields of the message and of what lies in it, this deep, up to the first byte that no message
+/// has there or to one field too many. What is text or a group counts as if it were a
+/// message: never less than a reader finds.
+fn fields(mut rest: &[u8], depth: u32) -> usize {
+    let mut count = 0;
+    while count <= FRAME_FIELDS_MAX
+        && let Some(key) = varint(&mut rest)
+    {
+        count += 1;
+        // https://protobuf.dev/programming-guides/encoding/#structure
+        let skipped = match key & 7 {
+            0 => varint(&mut rest).map(|_| 0),
+            1 => Some(8),
+            2 => varint(&mut rest),
+            3 | 4 => Some(0),
+            5 => Some(4),
+            _ => None,
+        };
+        let inner = skipped
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .and_then(|bytes| rest.split_at_checked(bytes));
+        let Some((inner, after)) = inner else { break };
+        if depth > 1 && key & 7 == 2 {
+            count += fields(inner, depth - 1);
+        }
+        rest = after;
+    }
+    count
+}
+
+/// Takes a number of at most ten bytes, seven bits in each, lowest first.
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for at in 0..10 {
+        let (&byte, after) = rest.split_first()?;
+        *rest = after;
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -147,6 +209,29 @@ mod tests {
         assert_eq!(&frame[..8], b"CS\x01\x00\x16\x00\x00\x00");
         assert_eq!(&frame[8..], b"\x0a\x050.1.0\x12\x0dheart-disease");
         assert_eq!(decode::<wire::Hello>(&frame), Ok(hello()));
+    }
+
+    #[test]
+    fn a_list_longer_than_any_message_has_is_refused_before_it_is_read() {
+        let runs = |count| wire::Response {
+            kind: Some(wire::response::Kind::Runs(wire::Runs {
+                runs: vec![wire::RunSummary::default(); count],
+            })),
+        };
+        let kept = encode(&runs(FRAME_FIELDS_MAX - 1)).unwrap();
+        assert!(decode::<wire::Response>(&kept).is_ok());
+        let too_many = encode(&runs(FRAME_FIELDS_MAX)).unwrap();
+        let refused = Err(FrameError::TooManyFields);
+        assert_eq!(decode::<wire::Response>(&too_many), refused);
+        // The same list in parts, which a reader joins; behind a group that it skips; and cut short.
+        let half = encode(&runs(FRAME_FIELDS_MAX / 2)).unwrap();
+        let half = &half[HEADER_BYTES..];
+        let twice = decode_payload::<wire::Response>(&[half, half].concat());
+        assert_eq!(twice, refused);
+        let behind = decode_payload(&[&[0x0b, 0x0c], &too_many[HEADER_BYTES..]].concat());
+        assert_eq!(behind, refused);
+        let cut = decode_payload(&too_many[HEADER_BYTES..too_many.len() - 1]);
+        assert_eq!(cut, Err::<wire::Response, _>(FrameError::NotAMessage));
     }
 
     #[test]

@@ -3,6 +3,11 @@
 /// One message; the largest is a run's detail with its events.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Fields of one message; the longest list is [`MEMBERS_MAX`]. An empty entry of a list is
+/// two bytes in a frame and some two hundred in memory, so that without this limit one
+/// frame would take half a gigabyte.
+pub const FRAME_FIELDS_MAX: usize = 2 * MEMBERS_MAX;
+
 /// One tensor chunk. Small enough that an interrupted upload loses little,
 /// large enough that its 36 bytes of header vanish.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;

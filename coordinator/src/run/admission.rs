@@ -62,8 +62,15 @@ impl Driver {
             if self.record.admitted.contains_key(&site) || self.record.refused.contains_key(&site) {
                 continue;
             }
-            let connected = self.coordinator.connection(Role::Site, &site.clone().into()).is_some();
-            let unheard = if connected { "had not answered yet" } else { "not connected" };
+            let connected = self
+                .coordinator
+                .connection(Role::Site, &site.clone().into())
+                .is_some();
+            let unheard = if connected {
+                "had not answered yet"
+            } else {
+                "not connected"
+            };
             waiting.insert(site.clone(), unheard.into());
             let request = Request::Review {
                 run_id: self.record.summary.run_id.clone(),

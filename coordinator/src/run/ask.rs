@@ -3,17 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use consilium_link::{Chunk, Connection, LinkError, RequestStream, StreamReceiver, StreamSender};
-use consilium_protocol::message::{
-    Fault, MessageError, Request, Response, TensorsAhead, Train, Update,
-};
+use consilium_link::{Connection, LinkError, RequestStream, StreamReceiver, StreamSender};
+use consilium_protocol::message::{Fault, MessageError, Request, Response, Train, Update};
 use consilium_protocol::model::{chunk_len, chunks_of};
 use consilium_protocol::{Refusal, SiteName, wire};
 use tokio::sync::mpsc;
 
+use super::broadcast::Broadcast;
 use crate::round::{AskNumber, RoundIn};
-use crate::state::{State, StateError};
+use crate::state::StateError;
 
 /// Longest that a site may take over something that needs no training.
 const EXCHANGE_WAIT_MS: u64 = 60_000;
@@ -50,7 +48,7 @@ pub(super) async fn exchange(
 pub(super) async fn exchange_with_state(
     connection: &Connection,
     request: Request,
-    state: &Arc<State>,
+    state: &Broadcast,
     wait: Duration,
 ) -> Result<Response, AskError> {
     let stream = connection.open_request().await?;
@@ -65,7 +63,7 @@ pub(super) struct UpdateAsk {
     pub(super) site: SiteName,
     pub(super) ask: AskNumber,
     pub(super) train: Train,
-    pub(super) state: Arc<State>,
+    pub(super) state: Arc<Broadcast>,
     /// Longest that the site may train.
     pub(super) wait: Duration,
 }
@@ -147,7 +145,7 @@ async fn hand_on(
     heard: &mpsc::Sender<RoundIn>,
 ) -> Result<(), AskError> {
     // Not the update's own word: a chunk is never longer than the round's update has room for.
-    let bytes = ask.state.wire_bytes();
+    let bytes = ask.state.bytes();
     let announced = update.tensors.bytes;
     let header = RoundIn::Header {
         site: ask.site.clone(),
@@ -158,16 +156,17 @@ async fn hand_on(
         return Ok(());
     }
     for index in ask.train.from_chunk..chunks_of(bytes) {
+        // A place first, then the chunk: no site holds one that has nowhere to go.
+        let Ok(place) = heard.reserve().await else {
+            return Ok(());
+        };
         let bytes = receiver.receive_chunk(chunk_len(bytes, index)).await?;
-        let chunk = RoundIn::Chunk {
+        place.send(RoundIn::Chunk {
             site: ask.site.clone(),
             ask: ask.ask,
             index,
             bytes,
-        };
-        if heard.send(chunk).await.is_err() {
-            return Ok(());
-        }
+        });
     }
     Ok(())
 }
@@ -177,7 +176,7 @@ async fn hand_on(
 async fn answer_to_state(
     sender: &mut StreamSender,
     receiver: &mut StreamReceiver,
-    state: &Arc<State>,
+    state: &Broadcast,
     wait: Duration,
 ) -> Result<wire::Response, AskError> {
     let sending = send_state(sender, state);
@@ -193,26 +192,9 @@ async fn answer_to_state(
     }
 }
 
-async fn send_state(sender: &mut StreamSender, state: &Arc<State>) -> Result<(), AskError> {
-    for index in 0..chunks_of(state.wire_bytes()) {
-        let state = state.clone();
-        let read = tokio::task::spawn_blocking(move || state.wire_chunk(index));
-        let bytes: Bytes = read.await.map_err(|_| AskError::Interrupted)??;
-        sender.send_chunk(&Chunk::new(bytes)?).await?;
+async fn send_state(sender: &mut StreamSender, state: &Broadcast) -> Result<(), AskError> {
+    for index in 0..state.count() {
+        sender.send_chunk(&state.chunk(index).await?).await?;
     }
     Ok(())
-}
-
-/// What announces a state on the wire.
-pub(super) fn ahead_of(
-    state: &State,
-    run_id: consilium_protocol::RunId,
-    round: u32,
-) -> TensorsAhead {
-    TensorsAhead {
-        run_id,
-        round,
-        bytes: state.wire_bytes(),
-        blake3: state.wire_blake3(),
-    }
 }

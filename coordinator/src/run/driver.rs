@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_link::Connection;
+use consilium_link::{BACKOFF_CAP_MS, Connection};
 use consilium_protocol::message::{Request, RunState, SignedRun};
 use consilium_protocol::run::{RunError, RunSpec};
 use consilium_protocol::{MemberName, Millis, Role, RunId, SiteName};
@@ -21,6 +21,10 @@ use crate::state::{StateError, StateFolder};
 /// How long the end of a run is told to its sites before it is left at that.
 const END_RUN_WAIT_MS: u64 = 5_000;
 
+/// How long after a restart sites are waited for where a round would not wait: a node notices within two keep-alives, and
+/// dials again within its longest pause.
+const RETURN_WAIT: Duration = Duration::from_millis(10_000 + BACKOFF_CAP_MS);
+
 /// One run under way.
 pub(super) struct Driver {
     pub(super) coordinator: Arc<Coordinator>,
@@ -33,6 +37,9 @@ pub(super) struct Driver {
     /// The connection of each participant that this run last saw.
     pub(super) connections: BTreeMap<SiteName, Connection>,
     clock: Clock,
+    /// Until when a site that is not connected may still be on its way back: a coordinator that was just started anew
+    /// knows nobody yet. In a run that began under this process, no longer than it takes to look.
+    pub(super) back_until: Instant,
 }
 
 /// Time that only goes forward, at one second a second, whatever the wall clock does.
@@ -128,15 +135,21 @@ impl Driver {
             what: format!("cannot make the folder `{}`", folder.display()),
             source,
         })?;
+        let began = Instant::now();
+        let back_until = match record.sites {
+            Some(_) => began + RETURN_WAIT,
+            None => began,
+        };
         Ok(Self {
             states: Arc::new(StateFolder::new(folder, run_id, spec.clone())),
             // Before the first look at who is connected, so that nothing falls between.
             presence: coordinator.watch_presence(),
             connections: BTreeMap::new(),
             clock: Clock {
-                began: Instant::now(),
+                began,
                 began_at: coordinator.now(),
             },
+            back_until,
             coordinator: coordinator.clone(),
             record,
             spec,

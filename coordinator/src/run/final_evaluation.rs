@@ -4,39 +4,38 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use consilium_protocol::SiteName;
 use consilium_protocol::message::{Request, Response};
-use consilium_protocol::{Role, SiteName};
 use tokio::task::JoinSet;
+use tokio::time::timeout_at;
 
-use super::ask::{ahead_of, exchange_with_state};
+use super::ask::exchange_with_state;
+use super::broadcast::Broadcast;
 use super::driver::{Driver, RunStop, stopped};
 use crate::event::Event;
 
 impl Driver {
     /// Asks every site once; who does not answer by the round deadline is missing, with the cause.
     pub(super) async fn evaluate(&mut self) -> Result<(), RunStop> {
-        let state = Arc::new(self.open_state().await?);
+        let state = Arc::new(Broadcast::new(Arc::new(self.open_state().await?)));
         let wait = Duration::from_millis(self.spec.round_deadline_ms());
         let mut asked = JoinSet::new();
         let mut missing: BTreeMap<SiteName, String> = BTreeMap::new();
         for site in self.record.sites.clone().unwrap_or_default() {
-            let Some(connection) = self
-                .coordinator
-                .connection(Role::Site, &site.clone().into())
-            else {
-                missing.insert(site, "not connected".into());
-                continue;
-            };
             missing.insert(site.clone(), "late".into());
             let round = self.record.summary.rounds + 1;
-            let ahead = ahead_of(&state, self.record.summary.run_id.clone(), round);
-            let state = state.clone();
+            let request = Request::Evaluate(state.ahead(self.record.summary.run_id.clone(), round));
+            let (coordinator, state) = (self.coordinator.clone(), state.clone());
+            let back_until = self.back_until;
             asked.spawn(async move {
-                let request = Request::Evaluate(ahead);
-                (
-                    site,
-                    exchange_with_state(&connection, request, &state, wait).await,
-                )
+                let back = timeout_at(back_until, coordinator.connected(&site)).await;
+                let answer = match back {
+                    Ok(connection) => {
+                        Some(exchange_with_state(&connection, request, &state, wait).await)
+                    }
+                    Err(_) => None,
+                };
+                (site, answer)
             });
         }
         let deadline = tokio::time::sleep(wait);
@@ -52,21 +51,24 @@ impl Driver {
                 () = &mut deadline => break,
             };
             match answer {
-                Ok(Response::Evaluated(evaluated)) => {
+                Some(Ok(Response::Evaluated(evaluated))) => {
                     missing.remove(&site);
                     sites.insert(site, evaluated.held_out);
                 }
-                Ok(Response::Refusal(refusal)) => {
+                Some(Ok(Response::Refusal(refusal))) => {
                     missing.insert(site, format!("refused: {refusal}"));
                 }
-                Ok(Response::Fault(fault)) => {
+                Some(Ok(Response::Fault(fault))) => {
                     missing.insert(site, format!("failed: {}", fault.what));
                 }
-                Ok(_) => {
+                Some(Ok(_)) => {
                     missing.insert(site, "answered something else than was asked".into());
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     missing.insert(site, error.to_string());
+                }
+                None => {
+                    missing.insert(site, "not connected".into());
                 }
             }
         }

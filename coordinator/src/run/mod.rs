@@ -5,6 +5,7 @@ pub mod record;
 
 mod admission;
 mod ask;
+mod broadcast;
 mod driver;
 mod final_evaluation;
 mod rounds;
@@ -33,7 +34,7 @@ pub async fn submit(
 ) -> Result<Result<Response, Refusal>, CoordinatorError> {
     let token = Digest::of(format!("{}\0{token}", caller.name).as_bytes());
     if let Some(run_id) = coordinator.index().run_of_token(&token)? {
-        return Ok(submitted_before(coordinator, &run_id, &run)?);
+        return submitted_before(coordinator, &run_id, &run);
     }
     if let Err(refusal) = check(coordinator, caller, &run) {
         return Ok(Err(refusal));

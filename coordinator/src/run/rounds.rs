@@ -4,21 +4,34 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use consilium_link::limits::CONNECTION_WINDOW_BYTES;
 use consilium_protocol::message::Train;
 use consilium_protocol::{Machine, Millis, Role, SiteName};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::ask::{UpdateAsk, ahead_of, ask_update};
+use super::ask::{UpdateAsk, ask_update};
+use super::broadcast::Broadcast;
 use super::driver::{Driver, RunStop};
 use crate::coordinator::{Presence, RunSignal};
 use crate::event::Event;
-use crate::round::{Accumulator, Closed, Round, RoundIn, RoundNote, RoundOut, RoundTerms, WeightedSum};
+use crate::round::{
+    Accumulator, Closed, Round, RoundIn, RoundNote, RoundOut, RoundTerms, WeightedSum,
+};
 use crate::state::State;
 
-/// What sites have said and the round has not heard yet: each entry at most one chunk.
-const HEARD_MAX: usize = 8;
+/// What sites have said, or are about to, and the round has not heard yet: each entry at
+/// most one chunk.
+const HEARD_MAX: usize = 16;
+
+/// What all sites of a round together may have sent and this process not read yet, and the
+/// same the other way. Each gets its share, so that memory does not grow with their number;
+/// nor does it cost speed, for together they still fill any line.
+const WINDOWS_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+/// The least that a site gets, however many there are.
+const WINDOW_BYTES_MIN: u32 = 128 * 1024;
 
 /// The streams of one round, one for each site at most; dropped, they end.
 #[derive(Default)]
@@ -109,6 +122,7 @@ impl Driver {
             self.participants(),
         )?;
         let mut round = Round::begin(self.now(), terms, sum);
+        let broadcast = Arc::new(Broadcast::new(state.clone()));
         let (heard, mut hear) = mpsc::channel(HEARD_MAX);
         let mut streams = Streams::default();
         let mut inputs: Vec<RoundIn> = self.look_around(true);
@@ -123,7 +137,7 @@ impl Driver {
                             return Ok((closed, sum));
                         }
                         RoundOut::Fail(failure) => return Err(failure.into()),
-                        out => self.carry_out(out, number, state, &heard, &mut streams),
+                        out => self.carry_out(out, number, &broadcast, &heard, &mut streams),
                     }
                 }
             }
@@ -141,11 +155,18 @@ impl Driver {
             .collect()
     }
 
+    /// A site's share of [`WINDOWS_BYTES_MAX`].
+    fn window_of_each(&self) -> u32 {
+        let sites = self.record.sites.as_ref().map_or(1, Vec::len);
+        let share = WINDOWS_BYTES_MAX / u32::try_from(sites.max(1)).unwrap_or(u32::MAX);
+        share.clamp(WINDOW_BYTES_MIN, CONNECTION_WINDOW_BYTES)
+    }
+
     fn carry_out(
         &self,
         out: RoundOut,
         number: u32,
-        state: &Arc<State>,
+        broadcast: &Arc<Broadcast>,
         heard: &mpsc::Sender<RoundIn>,
         streams: &mut Streams,
     ) {
@@ -159,14 +180,15 @@ impl Driver {
                 let Some(connection) = self.connections.get(&site) else {
                     return;
                 };
+                connection.set_windows(self.window_of_each());
                 let ask = UpdateAsk {
                     site: site.clone(),
                     ask,
                     train: Train {
-                        state: ahead_of(state, run_id.clone(), number),
+                        state: broadcast.ahead(run_id.clone(), number),
                         from_chunk,
                     },
-                    state: state.clone(),
+                    state: broadcast.clone(),
                     wait: Duration::from_millis(self.spec.round_deadline_ms()),
                 };
                 let task = tokio::spawn(ask_update(connection.clone(), ask, heard.clone()));

@@ -100,15 +100,22 @@ impl Plan {
     /// The first bytes of a round's state, up to its data.
     pub(super) fn state_header(&self, round: u32) -> Vec<u8> {
         let names = self.vectors.iter().map(|vector| format!("{vector}."));
-        self.header(round, names.collect())
+        let of_the_run = ("consilium.run", self.run_id.to_string());
+        self.header(round, names.collect(), Some(of_the_run))
     }
 
-    /// The first bytes of a model for download, up to its data.
+    /// The first bytes of a model for download, up to its data. Without the run's id, which
+    /// its card has: the same run file gives the same file, whoever runs it and when.
     pub(super) fn model_header(&self, round: u32) -> Vec<u8> {
-        self.header(round, vec![String::new()])
+        self.header(round, vec![String::new()], None)
     }
 
-    fn header(&self, round: u32, prefixes: Vec<String>) -> Vec<u8> {
+    fn header(
+        &self,
+        round: u32,
+        prefixes: Vec<String>,
+        of_the_run: Option<(&'static str, String)>,
+    ) -> Vec<u8> {
         let mut tensors = BTreeMap::new();
         let mut start = 0;
         for prefix in prefixes {
@@ -123,12 +130,12 @@ impl Plan {
                 start = end;
             }
         }
-        let metadata = BTreeMap::from([
-            ("consilium.run", self.run_id.to_string()),
+        let mut metadata = BTreeMap::from([
             ("consilium.run-sha256", self.run_digest.to_string()),
             ("consilium.strategy", self.strategy.to_owned()),
             ("consilium.round", round.to_string()),
         ]);
+        metadata.extend(of_the_run);
         let header = Header { metadata, tensors };
         // Strings, numbers and maps with string keys only: this cannot fail.
         let mut json = serde_json::to_vec(&header).unwrap_or_default();

@@ -309,6 +309,7 @@ async fn receive_by_link(folder: &Path) {
     let mut listener = Listener::bind(here, &credentials, LinkLimits::default()).unwrap();
     announce(listener.local_address().unwrap());
     let connection = listener.accept().await.unwrap();
+    connection.set_windows(limits::CONNECTION_WINDOW_BYTES);
     let mut stream = connection.accept_request().await.unwrap();
     let mut left = stream.receive::<wire::Train>().await.unwrap().state_bytes;
     while left > 0 {

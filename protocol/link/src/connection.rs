@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use quinn::VarInt;
 use rustls::pki_types::CertificateDer;
 
 use crate::admission::Slot;
@@ -159,6 +160,14 @@ impl Connection {
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {
         self.shared.quic.remote_address()
+    }
+
+    /// Lets the peer send so many bytes on all its streams before they are read, and keeps as
+    /// many of our own that it has not acknowledged. More than now counts at once, less once
+    /// the difference has been read.
+    pub fn set_windows(&self, bytes: u32) {
+        self.shared.quic.set_receive_window(VarInt::from_u32(bytes));
+        self.shared.quic.set_send_window(bytes.into());
     }
 
     /// What it has carried.

@@ -10,6 +10,7 @@ use consilium_protocol::limits::CHUNK_BYTES_MAX;
 
 use crate::close::Closed;
 use crate::identity::{Fingerprint, Identity};
+use crate::limits::REQUEST_BYTES_MAX;
 
 /// A key, certificate, certificate request or signature that is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,8 @@ pub enum LinkError {
     Frame(#[from] FrameError),
     #[error("the peer ended the stream where a message was due")]
     Ended,
+    #[error("a request of {bytes} bytes is over the limit of {REQUEST_BYTES_MAX}")]
+    RequestTooLong { bytes: usize },
     #[error("the peer ended the stream after {got} of {wanted} bytes of a chunk")]
     ChunkTruncated { got: usize, wanted: usize },
     #[error("a chunk of {bytes} bytes is over the limit of {limit}")]

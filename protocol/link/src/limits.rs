@@ -40,6 +40,14 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// Connections at once from one address; several members may share a hospital's NAT.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 
+/// Connections at once of one member, wherever it calls from. A site has one and a person
+/// a few; a stolen key must not be able to take every place there is.
+pub const CONNECTIONS_PER_MEMBER_MAX: usize = 16;
+
+/// Connections at once of strangers, who come to enrol and leave: whoever floods this
+/// door keeps newcomers out and no member.
+pub const STRANGERS_MAX: usize = 128;
+
 /// Handshakes at once; more are refused before any cryptography.
 pub const HANDSHAKES_MAX: usize = 256;
 
@@ -59,6 +67,16 @@ pub const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Bytes that a peer may send on all its streams before they are read.
 pub const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// As [`CONNECTION_WINDOW_BYTES`], for who calls a listener: requests and no tensors, until
+/// [`Connection::set_windows`] makes room for those. What a peer sends with gaps is kept until
+/// the gaps are filled, and costs this much of memory and no more.
+///
+/// [`Connection::set_windows`]: crate::Connection::set_windows
+pub const REQUEST_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// One request, the longest of which carries a run file with its signature and certificate.
+pub const REQUEST_BYTES_MAX: usize = 128 * 1024;
 
 /// Bytes given to one connection that the peer has not acknowledged.
 pub const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
@@ -94,10 +112,13 @@ pub struct LinkLimits {
     pub stranger_lifetime_ms: u64,
     pub connections_max: usize,
     pub connections_per_address_max: usize,
+    pub connections_per_member_max: usize,
+    pub strangers_max: usize,
     pub handshakes_max: usize,
     pub handshakes_before_retry: usize,
     pub stream_window_bytes: u32,
     pub connection_window_bytes: u32,
+    pub request_window_bytes: u32,
     pub send_window_bytes: u64,
     pub udp_payload_bytes_max: u16,
     pub socket_buffer_bytes: usize,
@@ -116,10 +137,13 @@ impl Default for LinkLimits {
             stranger_lifetime_ms: STRANGER_LIFETIME_MS,
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            connections_per_member_max: CONNECTIONS_PER_MEMBER_MAX,
+            strangers_max: STRANGERS_MAX,
             handshakes_max: HANDSHAKES_MAX,
             handshakes_before_retry: HANDSHAKES_BEFORE_RETRY,
             stream_window_bytes: STREAM_WINDOW_BYTES,
             connection_window_bytes: CONNECTION_WINDOW_BYTES,
+            request_window_bytes: REQUEST_WINDOW_BYTES,
             send_window_bytes: SEND_WINDOW_BYTES,
             udp_payload_bytes_max: UDP_PAYLOAD_BYTES_MAX,
             socket_buffer_bytes: SOCKET_BUFFER_BYTES,

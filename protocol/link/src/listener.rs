@@ -128,7 +128,7 @@ fn server_config(
 /// Decides on each caller, cheapest question first, and lets handshakes run side by side
 /// so that a slow one delays nobody.
 async fn keep_door(endpoint: Endpoint, limits: LinkLimits, accepted: mpsc::Sender<Connection>) {
-    let admission = Admission::new(limits.connections_max, limits.connections_per_address_max);
+    let admission = Admission::new(&limits);
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
@@ -157,12 +157,12 @@ async fn keep_door(endpoint: Endpoint, limits: LinkLimits, accepted: mpsc::Sende
 /// One caller's handshake and greeting, to the place where it is accepted.
 async fn welcome(
     incoming: Incoming,
-    slot: Slot,
+    mut slot: Slot,
     limits: LinkLimits,
     accepted: mpsc::Sender<Connection>,
 ) {
     let address = incoming.remote_address();
-    let stands = timeout(limits.handshake_timeout(), handshake(incoming)).await;
+    let stands = timeout(limits.handshake_timeout(), handshake(incoming, &mut slot)).await;
     let (quic, peer) = match stands {
         Ok(Ok(stands)) => stands,
         Ok(Err(error)) => return tracing::info!(%address, %error, "a handshake failed"),
@@ -183,7 +183,10 @@ async fn welcome(
     accepted.send(connection).await.ok();
 }
 
-async fn handshake(incoming: Incoming) -> Result<(quinn::Connection, Peer), LinkError> {
+async fn handshake(
+    incoming: Incoming,
+    slot: &mut Slot,
+) -> Result<(quinn::Connection, Peer), LinkError> {
     let quic = incoming.await.map_err(Closed::from)?;
     let peer = match certificate_of(&quic) {
         None => Peer::Stranger,
@@ -200,6 +203,11 @@ async fn handshake(incoming: Incoming) -> Result<(quinn::Connection, Peer), Link
             }
         },
     };
+    if !slot.is_for(&peer) {
+        let what = format!("{peer} has as many connections as it may");
+        quic.close(CloseCode::Busy.to_wire(), close::cut(&what));
+        return Err(Closed::Broken { what }.into());
+    }
     greeting::answer(&quic).await?;
     Ok((quic, peer))
 }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use crate::close::Closed;
 use crate::connection::Shared;
 use crate::error::LinkError;
+use crate::limits::REQUEST_BYTES_MAX;
 
 /// Bytes before a chunk's own: its length and its hash.
 pub const CHUNK_HEADER_BYTES: usize = 4 + 32;
@@ -242,6 +243,12 @@ impl StreamSender {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Hands over as many bytes as may go without the peer reading any.
+    #[cfg(test)]
+    pub(crate) async fn send_unread(&mut self, bytes: &[u8]) -> usize {
+        self.stream.write(bytes).await.unwrap()
+    }
+
     async fn write(&mut self, mut parts: &mut [Bytes]) -> Result<(), LinkError> {
         let waited_ms = self.shared.limits.stream_stall_ms;
         while !parts.is_empty() {
@@ -279,7 +286,8 @@ impl StreamSender {
 impl StreamReceiver {
     /// Receives one message. The side that asked waits [`REPLY_WAIT_MS`] for it to
     /// begin, the side that answers [`STREAM_STALL_MS`]; once it has begun, each side
-    /// fails after [`STREAM_STALL_MS`] without a byte.
+    /// fails after [`STREAM_STALL_MS`] without a byte. What the side that answers
+    /// receives is a request, and at most [`REQUEST_BYTES_MAX`] long.
     ///
     /// # Errors
     /// The frame is malformed, too long or another version's; the stream ended
@@ -317,9 +325,12 @@ impl StreamReceiver {
         self.fill(HEADER_BYTES, HEADER_BYTES).await?;
         let header = self.take_array::<HEADER_BYTES>();
         let wanted = Header::parse(header)?.payload_bytes();
+        if self.turn == Turn::Answers && wanted > REQUEST_BYTES_MAX {
+            return Err(LinkError::RequestTooLong { bytes: wanted });
+        }
         self.fill(wanted, RESERVE_STEP_BYTES).await?;
         // Copied out: a small field that shared the buffer would keep all of it alive.
-        M::decode(self.buffer.as_ref()).map_err(|_| FrameError::NotAMessage.into())
+        frame::decode_payload(self.buffer.as_ref()).map_err(Into::into)
     }
 
     /// Receives one chunk of at most `bytes_max` bytes and checks its hash. Drop it

@@ -43,7 +43,11 @@ pub(crate) fn transport_config(limits: &LinkLimits, end: End) -> Arc<TransportCo
         .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_timeout_ms)).ok())
         .keep_alive_interval(Some(Duration::from_millis(limits.keep_alive_ms)))
         .stream_receive_window(VarInt::from_u32(limits.stream_window_bytes))
-        .receive_window(VarInt::from_u32(limits.connection_window_bytes))
+        .receive_window(VarInt::from_u32(match end {
+            // More where an update is asked for: `Connection::set_windows`.
+            End::Listener => limits.request_window_bytes,
+            End::Dialer => limits.connection_window_bytes,
+        }))
         .send_window(limits.send_window_bytes)
         .congestion_controller_factory(Arc::new(congestion))
         .mtu_discovery_config(Some(mtu));

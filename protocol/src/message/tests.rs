@@ -259,6 +259,12 @@ fn a_message_over_a_limit_or_with_an_impossible_value_goes_no_further() {
     update.training_loss = None;
     update.update_blake3 = vec![0; 31].into();
     assert!(Update::try_from(update).is_err());
+    let nobody = wire::Admitted {
+        records: 0,
+        dataset_version: vec![1; 32].into(),
+        bundle_sha256: vec![1; 32].into(),
+    };
+    assert!(Admitted::try_from(nobody).is_err());
     let show = wire::Request {
         kind: Some(Ask::ShowRun(wire::RunQuery {
             run_id: "../x".into(),

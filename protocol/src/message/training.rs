@@ -86,6 +86,13 @@ impl TryFrom<wire::Admitted> for Admitted {
 
     fn try_from(wire: wire::Admitted) -> Result<Self, MessageError> {
         parse::at_most("records", wire.records, RECORDS_MAX)?;
+        // A site of no weight that alone answers in time would leave a mean over nothing.
+        if wire.records == 0 {
+            return Err(MessageError::Invalid {
+                field: "records",
+                problem: "a site that takes part trains on at least one".into(),
+            });
+        }
         Ok(Self {
             records: wire.records,
             dataset_version: parse::digest("dataset_version", &wire.dataset_version)?,

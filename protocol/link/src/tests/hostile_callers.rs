@@ -294,6 +294,28 @@ async fn a_full_house_says_so() {
 }
 
 #[tokio::test]
+async fn one_member_does_not_fill_the_house() {
+    let consortium = Consortium::new();
+    let limits = LinkLimits {
+        connections_per_member_max: 1,
+        ..LinkLimits::default()
+    };
+    let (mut listener, address) = consortium.listener(limits);
+    let dialer = |name| {
+        let member = consortium.member(Role::Researcher, name);
+        Dialer::member(member, LinkLimits::default())
+    };
+    let mallory = dialer("mallory");
+    let (first, hub) = tokio::join!(mallory.dial(&address), listener.accept());
+    let error = refused(mallory, &address).await;
+    assert!(matches!(error, DialError::Busy { .. }), "{error}");
+    let ada = dialer("ada");
+    let (other, other_hub) = tokio::join!(ada.dial(&address), listener.accept());
+    assert!(other.is_ok() && other_hub.is_some());
+    drop((first, hub));
+}
+
+#[tokio::test]
 async fn a_loaded_listener_makes_callers_prove_their_address() {
     let consortium = Consortium::new();
     let limits = LinkLimits {

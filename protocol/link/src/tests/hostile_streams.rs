@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use consilium_protocol::frame::{self, FrameError};
 use consilium_protocol::limits::{CHUNK_BYTES_MAX, FRAME_BYTES_MAX};
-use consilium_protocol::wire;
+use consilium_protocol::{Role, wire};
 
 use super::Consortium;
-use crate::{Chunk, Closed, Connection, LinkError, LinkLimits, RequestStream};
+use crate::limits::{REQUEST_BYTES_MAX, REQUEST_WINDOW_BYTES};
+use crate::{Chunk, Closed, Connection, Dialer, LinkError, LinkLimits, RequestStream};
 
 /// What the coordinator makes of these bytes, sent by a site that then ends the stream.
 async fn message_of(bytes: &[u8], site: &Connection, hub: &Connection) -> LinkError {
@@ -103,6 +104,29 @@ async fn a_malformed_frame_is_named_for_what_is_wrong_with_it() {
     // And the connection still serves.
     let (_sent, mut received) = opened(&good, &site, &hub).await;
     assert_eq!(received.receive::<wire::Hello>().await.unwrap(), hello);
+}
+
+#[tokio::test]
+async fn a_request_longer_than_any_is_refused_before_it_is_kept() {
+    let consortium = Consortium::new();
+    let (site, hub, _listener) = consortium.connected(LinkLimits::default()).await;
+    let length = u32::try_from(REQUEST_BYTES_MAX + 1).unwrap();
+    let header = [b"CS\x01\x00", &length.to_le_bytes()[..]].concat();
+    let error = message_of(&header, &site, &hub).await;
+    assert!(matches!(error, LinkError::RequestTooLong { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn who_sends_no_tensors_may_leave_little_unread() {
+    let consortium = Consortium::new();
+    let (mut listener, address) = consortium.listener(LinkLimits::default());
+    let ada = consortium.member(Role::Researcher, "ada");
+    let dialer = Dialer::member(ada, LinkLimits::default());
+    let (person, hub) = tokio::join!(dialer.dial(&address), listener.accept());
+    let (person, _hub) = (person.unwrap(), hub.unwrap());
+    let mut request = person.open_request().await.unwrap();
+    let sent = request.sender().send_unread(&vec![0; 1 << 20]).await;
+    assert!(sent <= REQUEST_WINDOW_BYTES as usize, "{sent}");
 }
 
 #[tokio::test]

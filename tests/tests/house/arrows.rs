@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     ),
     ("consilium-scenarios", "scenarios", Knows::Everything),
     ("consilium-tests", "tests", Knows::Everything),
+    ("consilium-fuzz", "tests/fuzz", Knows::Everything),
 ];
 
 enum Knows {

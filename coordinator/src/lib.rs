@@ -10,6 +10,7 @@
 //! | [`index`] | quick answers, rebuilt from the journal; the only file that names sled |
 //! | [`coordinator`] | what the tasks share; the one door to the journal |
 //! | [`server`], [`session`] | connections and requests |
+//! | [`planted`] | faults for the simulator to find; nothing without its feature |
 //! | [`command`], [`config`] | what an operator types and writes |
 
 pub mod command;
@@ -18,6 +19,7 @@ pub mod coordinator;
 pub mod event;
 pub mod index;
 pub mod members;
+pub mod planted;
 pub mod round;
 pub mod run;
 pub mod server;

@@ -95,7 +95,12 @@ impl Members {
     ) -> Result<(), Refusal> {
         let standing = self.members.get(&(role, name.clone()));
         let ends_at = standing
-            .and_then(|standing| standing.certificates.iter().find(|(known, _)| *known == certificate))
+            .and_then(|standing| {
+                standing
+                    .certificates
+                    .iter()
+                    .find(|(known, _)| *known == certificate)
+            })
             .map(|(_, ends_at)| *ends_at);
         let reason = match (ends_at, standing) {
             (Some(ends_at), _) if now <= ends_at => return Ok(()),
@@ -252,12 +257,22 @@ mod tests {
     #[test]
     fn a_certificate_is_good_until_it_is_replaced_twice_or_its_member_evicted() {
         let good = |members: &Members, certificate| {
-            members.admit(Role::Site, &cleveland(), certificate, Millis(1)).is_ok()
+            members
+                .admit(Role::Site, &cleveland(), certificate, Millis(1))
+                .is_ok()
         };
         let members = after(&[invited(), enrolled(OLD), renewed(NEW)]);
         assert!(good(&members, OLD) && good(&members, NEW) && !good(&members, NEWEST));
-        assert!(members.admit(Role::Admin, &cleveland(), NEW, Millis(1)).is_err());
-        assert!(members.admit(Role::Site, &cleveland(), OLD, Millis(1001)).is_err());
+        assert!(
+            members
+                .admit(Role::Admin, &cleveland(), NEW, Millis(1))
+                .is_err()
+        );
+        assert!(
+            members
+                .admit(Role::Site, &cleveland(), OLD, Millis(1001))
+                .is_err()
+        );
         let members = after(&[enrolled(OLD), renewed(NEW), renewed(NEWEST)]);
         assert!(!good(&members, OLD) && good(&members, NEWEST));
         let members = after(&[enrolled(OLD), renewed(NEW), evicted()]);

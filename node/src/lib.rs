@@ -10,6 +10,7 @@
 //! | [`run_store`] | what stays at the site between rounds, on disk |
 //! | [`node`] | what the tasks share |
 //! | [`server`], [`session`] | the dialled connection and the coordinator's requests |
+//! | [`planted`] | faults for the simulator to find; nothing without its feature |
 //! | [`command`], [`config`], [`enrol`], [`doctor`] | what an operator types and writes |
 
 pub mod command;
@@ -19,6 +20,7 @@ pub mod doctor;
 pub mod enrol;
 pub mod gate;
 pub mod node;
+pub mod planted;
 pub mod round;
 pub mod run_store;
 pub mod server;

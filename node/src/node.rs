@@ -181,7 +181,10 @@ impl Node {
     #[must_use]
     pub fn prepared(&self, run_id: &RunId, run_digest: Digest) -> Option<Arc<PreparedRun>> {
         let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.get(run_id).filter(|p| p.run_digest == run_digest).cloned()
+        prepared
+            .get(run_id)
+            .filter(|p| p.run_digest == run_digest)
+            .cloned()
     }
 
     /// Keeps a run's records ready. Those of runs that this site takes no part in (any more) go.

@@ -19,6 +19,8 @@ use consilium_protocol::run::RunSpec;
 use consilium_protocol::strategy::Strategy;
 use consilium_protocol::{Digest, Machine, Millis, Refusal, RefusalCode, RunId, SiteName};
 
+use crate::planted::{Planted, is_planted};
+
 /// Rounds whose local values are kept: the last, and the one before for a round asked again.
 const ROUNDS_KEPT: usize = 2;
 
@@ -75,6 +77,8 @@ pub enum RoundIn<U> {
         local: LocalValues,
         update: Arc<U>,
     },
+    /// What stays here of a released update could not be written down.
+    NotPersisted { run_id: RunId },
     /// The coordinator says that the run is over.
     Ended { run_id: RunId },
 }
@@ -156,7 +160,8 @@ impl<U> Participant<U> {
             )));
         }
         if let Some(kept) = &run.kept
-            && (kept.round, kept.state_blake3) == (round, train.state.blake3)
+            && kept.round == round
+            && (kept.state_blake3 == train.state.blake3 || is_planted(Planted::KeepForAnyState))
         {
             return RoundOut::Send(kept.update.clone());
         }
@@ -199,7 +204,11 @@ impl<U> Participant<U> {
 
     fn plan(&self, run: &Participation<U>, round: u32) -> Result<Plan, Refusal> {
         let before = round - 1;
-        let local = match run.local.get(&before) {
+        let values_before = match is_planted(Planted::NewestLocalValues) {
+            true => run.local.values().next_back(),
+            false => run.local.get(&before),
+        };
+        let local = match values_before {
             Some(local) => local.clone(),
             None if before == 0 => first_local(&run.spec),
             None if nothing_local(&run.spec) => LocalValues::default(),
@@ -241,7 +250,11 @@ impl<U> Participant<U> {
             return vec![send];
         }
         run.local.insert(round, local.clone());
-        while run.local.len() > ROUNDS_KEPT {
+        let rounds_kept = match is_planted(Planted::KeepOneRound) {
+            true => 1,
+            false => ROUNDS_KEPT,
+        };
+        while run.local.len() > rounds_kept {
             run.local.pop_first();
         }
         let persist = RoundOut::Persist {
@@ -282,6 +295,13 @@ impl<U> Machine for Participant<U> {
                 local,
                 update,
             } => self.released(train, local, update),
+            RoundIn::NotPersisted { run_id } => {
+                // Never sent from memory: the round is trained again when it is asked for again.
+                if let Some(run) = self.runs.get_mut(&run_id) {
+                    run.kept = None;
+                }
+                Vec::new()
+            }
             RoundIn::Ended { run_id } => match self.runs.remove(&run_id) {
                 Some(_) => vec![RoundOut::Forget { run_id }],
                 None => Vec::new(),

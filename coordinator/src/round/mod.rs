@@ -56,6 +56,7 @@ pub use events::{
 pub use sum::{Accumulator, WeightedSum};
 pub use terms::{RoundTerms, TermsError};
 
+use crate::planted::{Planted, is_planted};
 use seat::{Seat, Standing};
 
 /// Asks of one site in one round. A connection that comes and goes more often will not carry
@@ -150,7 +151,10 @@ impl Round {
             .map(|seat| self.terms.weight(seat.records))
             .sum();
         // Whole numbers below 2⁵³: exactly 1 when all were accepted.
-        let fraction = weight as f64 / self.terms.weight_of_all().max(1) as f64;
+        let fraction = match is_planted(Planted::CountLostWeight) {
+            true => 1.0,
+            false => weight as f64 / self.terms.weight_of_all().max(1) as f64,
+        };
         let participation = accepted as f64 / self.seats.len() as f64;
         Some(WeightedSum::new(self.sum, fraction, participation))
     }
@@ -296,7 +300,7 @@ impl Round {
         let Some(seat) = self.seats.get_mut(site) else {
             return;
         };
-        self.tainted |= seat.take_begun().is_some();
+        self.tainted |= seat.take_begun().is_some() && !is_planted(Planted::KeepPartial);
         seat.standing = Standing::Out(cause.clone());
         out.push(RoundOut::Note(RoundNote::Missing {
             site: site.clone(),
@@ -336,7 +340,11 @@ impl Round {
         }
         let open = self.seats.values().filter(|seat| seat.is_open()).count();
         let reachable = self.accepted() + open;
-        if reachable < self.terms.quorum.max(1) {
+        let quorum = match is_planted(Planted::IgnoreQuorum) {
+            true => 1,
+            false => self.terms.quorum.max(1),
+        };
+        if reachable < quorum {
             self.phase = Phase::Failed;
             out.push(RoundOut::Fail(RoundFailure::BelowQuorum {
                 round: self.terms.round,
@@ -360,7 +368,9 @@ impl Round {
 
     /// Begins the collection anew with the sites that are not out.
     fn restart(&mut self, now: Millis, out: &mut Vec<RoundOut>) {
-        self.sum.clear();
+        if !is_planted(Planted::RestartWithoutClearing) {
+            self.sum.clear();
+        }
         self.tainted = false;
         self.restarts += 1;
         self.deadline_at = self.deadline_at.max(now) + self.terms.deadline_ms;

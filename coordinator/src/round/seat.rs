@@ -9,6 +9,7 @@ use consilium_protocol::model::{chunk_len, chunks_of};
 use super::events::{AskNumber, Contribution, MissingCause};
 use super::sum::{Accumulator, Unsummable, VALUE_ABS_MAX};
 use super::terms::RoundTerms;
+use crate::planted::{Planted, is_planted};
 
 const VALUES_OF_A_CHUNK: u64 = (CHUNK_BYTES_MAX / size_of::<f32>()) as u64;
 
@@ -95,7 +96,9 @@ impl Seat {
         match &self.standing {
             Standing::Asked { ask: current, .. }
             | Standing::Sending { ask: current, .. }
-            | Standing::Accepted { ask: current, .. } => *current == ask,
+            | Standing::Accepted { ask: current, .. } => {
+                *current == ask || is_planted(Planted::HearVoidAsks)
+            }
             Standing::Away | Standing::Interrupted { .. } | Standing::Out(_) => false,
         }
     }
@@ -125,7 +128,8 @@ impl Seat {
             return Err(bad("the head of the update came twice"));
         };
         let tensors = &update.tensors;
-        if tensors.run_id != terms.run_id || tensors.round != terms.round {
+        let stale = tensors.round != terms.round && !is_planted(Planted::AcceptStaleRound);
+        if tensors.run_id != terms.run_id || stale {
             return Err(Refusal::new(
                 WrongRound,
                 format!(
@@ -135,7 +139,7 @@ impl Seat {
                 ASK_THE_OPERATOR,
             ));
         }
-        if update.records != self.records {
+        if update.records != self.records && !is_planted(Planted::BelieveRecords) {
             return Err(bad(format!(
                 "the update weighs {} records, and the site was admitted with {}",
                 update.records, self.records
@@ -150,6 +154,7 @@ impl Seat {
         if begun
             .as_ref()
             .is_some_and(|begun| begun.update.tensors.blake3 != tensors.blake3)
+            && !is_planted(Planted::IgnoreDigestOnResume)
         {
             return Err(bad(
                 "the site came back with another update than the one it had begun to send",
@@ -189,7 +194,9 @@ impl Seat {
         }
         upload.hasher.update(chunk);
         let complete = index + 1 == chunks_of(bytes);
-        if complete && upload.hasher.finalize() != upload.update.tensors.blake3 {
+        let unchecked =
+            is_planted(Planted::IgnoreUpdateHash) || is_planted(Planted::IgnoreDigestOnResume);
+        if complete && !unchecked && upload.hasher.finalize() != upload.update.tensors.blake3 {
             return Err(bad("the update is not the one whose hash its head gave"));
         }
         let first = index.saturating_mul(VALUES_OF_A_CHUNK);
@@ -197,6 +204,11 @@ impl Seat {
             .map_err(|_| Unsummable::Length)
             .and_then(|value| sum.fold(value, chunk, self.fraction));
         match folded {
+            Ok(()) if is_planted(Planted::FoldTwice) => {
+                upload.folded += 1;
+                let value = usize::try_from(first).unwrap_or(usize::MAX);
+                sum.fold(value, chunk, self.fraction).ok();
+            }
             Ok(()) => upload.folded += 1,
             Err(Unsummable::Value { index: at }) => {
                 return Err(bad(format!(

@@ -134,13 +134,23 @@ impl Adaptive {
                 beta_1,
                 beta_2,
                 tau,
-            } => (server_learning_rate, beta_1, tau, SecondMoment::Adam { beta_2 }),
+            } => (
+                server_learning_rate,
+                beta_1,
+                tau,
+                SecondMoment::Adam { beta_2 },
+            ),
             Strategy::FedYogi {
                 server_learning_rate,
                 beta_1,
                 beta_2,
                 tau,
-            } => (server_learning_rate, beta_1, tau, SecondMoment::Yogi { beta_2 }),
+            } => (
+                server_learning_rate,
+                beta_1,
+                tau,
+                SecondMoment::Yogi { beta_2 },
+            ),
             _ => return None,
         };
         Some(Self {

@@ -75,9 +75,14 @@ pub fn read_policy(folder: &Path) -> Result<Bundle, PolicyError> {
     parse(&path, &text)
 }
 
+/// A policy's text as somebody else holds it; `None` where there is none. For worlds without a disk.
+pub type HeldPolicy = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
+
 /// The policy file of a node.
 pub(super) struct PolicyFile {
     path: PathBuf,
+    /// Takes the file's place.
+    held: Option<HeldPolicy>,
     taken: Mutex<Taken>,
 }
 
@@ -98,9 +103,27 @@ impl PolicyFile {
     pub(super) fn new(folder: &Path, recorded: Option<Digest>) -> Self {
         Self {
             path: folder.join(POLICY_FILE),
+            held: None,
             taken: Mutex::new(Taken {
                 bundle: None,
                 recorded,
+            }),
+        }
+    }
+
+    /// As [`PolicyFile::new`], of a text that is no file.
+    pub(super) fn held(text: HeldPolicy, recorded: Option<Digest>) -> Self {
+        Self {
+            held: Some(text),
+            ..Self::new(Path::new(""), recorded)
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, PolicyError> {
+        match &self.held {
+            None => read(&self.path),
+            Some(text) => text().ok_or_else(|| PolicyError::Missing {
+                path: self.path.clone(),
             }),
         }
     }
@@ -114,7 +137,7 @@ impl PolicyFile {
         // Read under the lock, or a slow reader could bring back the bundle before. A panic under it leaves at worst
         // a bundle to be taken up again.
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = read(&self.path).map_err(NotCurrent::Unusable)?;
+        let text = self.read().map_err(NotCurrent::Unusable)?;
         let digest = Digest::of(&text);
         let known = taken
             .bundle

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consilium_journal::{Entry, Head, Journal, JournalError};
@@ -155,16 +155,17 @@ struct Counts {
 }
 
 impl Index {
-    /// Opens the index in its folder below `state_folder`, and brings it up to the journal's head.
+    /// Opens the index in its folder below `state_folder`, and brings it up to the journal's head. Without such a
+    /// folder the counts are in memory only.
     pub(super) fn open(
-        state_folder: &Path,
+        state_folder: Option<&Path>,
         journal: &Arc<Journal>,
     ) -> Result<(Self, Found), JournalError> {
-        let folder = state_folder.join(FOLDER);
-        let stored = match folder.exists() {
-            true => unless_broken("open", || Store::open(&folder)?.load()),
-            false => None,
-        };
+        let folder = state_folder.map(|folder| folder.join(FOLDER));
+        let stored = folder
+            .as_deref()
+            .filter(|folder| folder.exists())
+            .and_then(|folder| unless_broken("open", || Store::open(folder)?.load()));
         let caught_up = match stored {
             Some((store, stamp, summary)) => {
                 catch_up(journal, stamp, summary)?.map(|tally| (Some(store), tally))
@@ -179,7 +180,8 @@ impl Index {
                 for entry in journal.entries()? {
                     tally.count(&entry?)?;
                 }
-                (unless_broken("begin", || Store::begin(&folder)), tally)
+                let begin = |folder: PathBuf| unless_broken("begin", || Store::begin(&folder));
+                (folder.and_then(begin), tally)
             }
         };
         let found = Found {

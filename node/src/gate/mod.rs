@@ -46,7 +46,7 @@ use consilium_policies::{Ask, Bundle, Facts, Permit, Verdict, decide};
 use consilium_protocol::{Digest, Millis, Refusal};
 use serde::Serialize;
 
-pub use bundle::{POLICY_FILE, PolicyError, read_policy};
+pub use bundle::{HeldPolicy, POLICY_FILE, PolicyError, read_policy};
 pub use egress::Egress;
 pub use egress_training::{Admission, Evaluation, OutgoingUpdate, TrainedUpdate};
 pub use index::{Outcome, SUMMARY_ROWS_MAX, Summary, SummaryRow};
@@ -54,7 +54,7 @@ pub use outcome::{GateFault, NotReleased, WorkError};
 pub use released::Released;
 
 use bundle::PolicyFile;
-use index::Index;
+use index::{Found, Index};
 
 /// A node's one door. Shared between threads by reference.
 pub struct Gate {
@@ -86,15 +86,42 @@ impl Gate {
         state_folder: &Path,
         now: Millis,
     ) -> Result<(Self, Opened), GateFault> {
+        let (index, found) = Index::open(Some(state_folder), &journal)
+            .map_err(GateFault::journal("read the journal"))?;
+        let policy = PolicyFile::new(policy_folder, found.bundle);
+        Self::begin(journal, policy, index, found, now)
+    }
+
+    /// As [`Gate::open`] for a world without a disk: the policy is a text that somebody else holds, and nothing is
+    /// kept but the journal.
+    ///
+    /// # Errors
+    /// The journal cannot be read or appended to.
+    pub fn open_without_disk(
+        journal: Arc<Journal>,
+        policy: HeldPolicy,
+        now: Millis,
+    ) -> Result<(Self, Opened), GateFault> {
         let (index, found) =
-            Index::open(state_folder, &journal).map_err(GateFault::journal("read the journal"))?;
+            Index::open(None, &journal).map_err(GateFault::journal("read the journal"))?;
+        let policy = PolicyFile::held(policy, found.bundle);
+        Self::begin(journal, policy, index, found, now)
+    }
+
+    fn begin(
+        journal: Arc<Journal>,
+        policy: PolicyFile,
+        index: Index,
+        found: Found,
+        now: Millis,
+    ) -> Result<(Self, Opened), GateFault> {
         let opened = Opened {
             abandoned: found.unended.len() as u64,
             index_rebuilt: found.rebuilt,
         };
         let gate = Self {
-            policy: PolicyFile::new(policy_folder, found.bundle),
             journal,
+            policy,
             index,
         };
         let now = gate.not_before_the_journal(now);

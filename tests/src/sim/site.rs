@@ -1,0 +1,646 @@
+//! A node, mirrored where it is a shell: its process, its disk, what it does with a request.
+//!
+//! As `node/src/session.rs` and `node/src/work.rs`, in their order: the machine's word, the state taken in, the pass
+//! through the gate, local values written down, the update sent. The participant and the gate are the real ones.
+//! Run files and local values lie in maps that stand for files written, synced and renamed: there or not, never half.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use consilium_journal::{Head, Journal, Limits};
+use consilium_node::data::Batchable;
+use consilium_node::gate::{Gate, HeldPolicy, OutgoingUpdate, Released};
+use consilium_node::round::{LocalValues, Participant, Plan, RoundIn, RoundOut};
+use consilium_policies::Bundle;
+use consilium_protocol::message::{Fault, Request, Response, SignedRun, TensorsAhead, Train};
+use consilium_protocol::run::RunSpec;
+use consilium_protocol::{Digest, Machine, Millis, Refusal, RefusalCode, RunId, frame, wire};
+
+use super::clock::WallClock;
+use super::disk::{Disk, DiskLie, Mount};
+use super::journals::{self, Counts};
+use super::mutation::ShellFault;
+use super::network::Way;
+use super::plan::{SitePlan, policy_text};
+use super::property::{Property, Step, broken, must};
+use super::work::rows_of;
+use super::world::{Happening, Message, World, researcher};
+
+/// Asks that may wait behind the one that is worked on; a connection carries no more streams.
+const WAITING_MAX: usize = 64;
+
+/// A released update, ready to send.
+pub(super) type ReleasedUpdate = Released<OutgoingUpdate>;
+
+/// One institution.
+pub struct Site {
+    pub(super) plan: SitePlan,
+    pub(super) data: Batchable,
+    pub(super) disk: Disk,
+    pub(super) clock: WallClock,
+    pub(super) policy: Arc<Mutex<Option<Vec<u8>>>>,
+    pub(super) policy_version: u32,
+    /// Run files and local values: durable.
+    pub(super) store: BTreeMap<RunId, StoredRun>,
+    /// So many of the next writes to the store fail.
+    pub(super) store_failures: u32,
+    pub(super) acknowledged: Option<Head>,
+    pub(super) is_evicted: bool,
+    pub(super) lives: u64,
+    pub(super) requests: u64,
+    pub(super) process: Option<NodeProcess>,
+}
+
+/// A run as it lies on a site's disk.
+#[derive(Clone)]
+pub struct StoredRun {
+    spec: RunSpec,
+    pub(super) local: BTreeMap<u32, LocalValues>,
+}
+
+/// A node's process.
+pub struct NodeProcess {
+    pub(super) mount: Arc<Mount>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) gate: Gate,
+    pub(super) participant: Participant<ReleasedUpdate>,
+    /// The one ask that is worked on: the run's lock is held for it.
+    pub(super) turn: Option<Turn>,
+    waiting: VecDeque<Waiting>,
+    /// States that came before their turn.
+    states: BTreeMap<u64, Arc<Vec<u8>>>,
+    /// Streams that ended before their turn.
+    ended: BTreeSet<u64>,
+}
+
+/// An ask that is worked on.
+pub struct Turn {
+    pub(super) stream: u64,
+    pub(super) epoch: u64,
+    pub(super) task: Task,
+    pub(super) plan: Box<Plan>,
+    pub(super) received: Option<Vec<f32>>,
+}
+
+/// What a turn is for.
+#[derive(Clone)]
+pub enum Task {
+    Train(Train),
+    Evaluate(TensorsAhead),
+    End(RunId),
+}
+
+struct Waiting {
+    stream: u64,
+    epoch: u64,
+    task: Task,
+}
+
+impl Site {
+    /// With an empty disk and its policy in place, not running.
+    ///
+    /// # Errors
+    /// A defect of the simulator.
+    pub fn new(index: usize, plan: SitePlan, lie: Option<DiskLie>) -> Step<Self> {
+        let policy = policy_text(1, plan.until, "p", "\"update\", \"metrics\"");
+        Ok(Self {
+            data: rows_of(index, plan.rows)?,
+            disk: Disk::new(lie),
+            clock: WallClock::default(),
+            policy: Arc::new(Mutex::new(Some(policy.into_bytes()))),
+            policy_version: 1,
+            store: BTreeMap::new(),
+            store_failures: 0,
+            acknowledged: None,
+            is_evicted: false,
+            lives: 0,
+            requests: 0,
+            process: None,
+            plan,
+        })
+    }
+
+    /// Whether this very process still runs.
+    #[must_use]
+    pub fn is_up(&self, life: u64) -> bool {
+        self.process.is_some() && self.lives == life
+    }
+
+    /// Its journal's chain.
+    ///
+    /// # Errors
+    /// It is broken.
+    pub fn verify(&self) -> Step {
+        journals::verify(
+            self.disk.as_read(),
+            self.plan.name.as_str(),
+            self.acknowledged,
+        )
+    }
+
+    /// Everything that its journal says.
+    ///
+    /// # Errors
+    /// What must not be said.
+    pub fn audit(&self, policies: &BTreeMap<Digest, Bundle>) -> Step<Counts> {
+        journals::audit_node(self.disk.as_read(), policies)
+    }
+
+    fn held_policy(&self) -> HeldPolicy {
+        let policy = self.policy.clone();
+        Arc::new(move || {
+            policy
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        })
+    }
+}
+
+impl World {
+    pub(super) fn site(&mut self, site: usize) -> Step<&mut Site> {
+        let missing = || {
+            broken(
+                Property::NoFaultOfItsOwn,
+                format!("there is no site {site}"),
+            )
+        };
+        self.sites.get_mut(site).ok_or_else(missing)
+    }
+
+    /// Every policy that a site was given and that is one.
+    pub(super) fn knows_policy(&mut self, text: &[u8]) {
+        if let Ok(bundle) = Bundle::parse("policy.toml", text) {
+            self.policies.insert(bundle.digest(), bundle);
+        }
+    }
+
+    pub(super) fn site_starts(&mut self, index: usize) -> Step {
+        let misfiles = self.has_shell_fault(ShellFault::MisfileLocalValues);
+        let forgets = self.has_shell_fault(ShellFault::ForgetAdmission);
+        let now_ms = self.now_ms;
+        let site = self.site(index)?;
+        if site.process.is_some() {
+            return Ok(());
+        }
+        site.verify()?;
+        site.lives += 1;
+        let is_first = site.lives == 1;
+        let mount = site.disk.mount();
+        let opened = Journal::open_on(mount.clone(), Limits::default());
+        let (journal, _) = opened.map_err(|error| {
+            broken(
+                Property::JournalSurvives,
+                format!(
+                    "the journal of `{}` cannot be opened: {error}",
+                    site.plan.name
+                ),
+            )
+        })?;
+        let journal = Arc::new(journal);
+        let now = Millis(site.clock.now_ms(now_ms));
+        let gate = Gate::open_without_disk(journal.clone(), site.held_policy(), now);
+        let (gate, _) = gate.map_err(|fault| {
+            broken(
+                Property::JournalSurvives,
+                format!("the gate of `{}` cannot be opened: {fault}", site.plan.name),
+            )
+        })?;
+        let mut participant = Participant::new(site.plan.name.clone());
+        for (run_id, stored) in &site.store {
+            let mut local = stored.local.clone();
+            if misfiles {
+                local = local.into_iter().map(|(round, l)| (round + 1, l)).collect();
+            }
+            if !forgets {
+                let admitted = RoundIn::Admitted {
+                    run_id: run_id.clone(),
+                    spec: Box::new(stored.spec.clone()),
+                    researcher: researcher()?,
+                    local,
+                };
+                drop(participant.step(now, admitted));
+            }
+        }
+        site.acknowledged = Some(journal.head());
+        site.process = Some(NodeProcess {
+            mount,
+            journal,
+            gate,
+            participant,
+            turn: None,
+            waiting: VecDeque::new(),
+            states: BTreeMap::new(),
+            ended: BTreeSet::new(),
+        });
+        let life = site.lives;
+        if is_first {
+            let text = policy_text(1, site.plan.until, "p", "\"update\", \"metrics\"");
+            self.knows_policy(text.as_bytes());
+        }
+        let wait_ms = self.dice.between(1, 1_000);
+        self.after(wait_ms, Happening::Dial { site: index, life });
+        Ok(())
+    }
+
+    pub(super) fn site_stops(&mut self, index: usize, life: u64) -> Step {
+        match self.site(index)?.is_up(life) {
+            true => self.site_crashes(index),
+            false => Ok(()),
+        }
+    }
+
+    /// The process is gone, and with it what was not synced.
+    pub(super) fn site_crashes(&mut self, index: usize) -> Step {
+        let mut dice = self.dice.split();
+        let site = self.site(index)?;
+        if site.process.take().is_none() {
+            return Ok(());
+        }
+        site.disk.lose_power(&mut dice);
+        site.verify()?;
+        self.report.site_crashes += 1;
+        self.cut_link(index);
+        if let Some(link) = self.links.get_mut(index) {
+            link.at_site = None;
+        }
+        let wait_ms = dice.between(100, 8_000);
+        self.after(wait_ms, Happening::SiteStarts(index));
+        Ok(())
+    }
+
+    pub(super) fn site_loses_link(&mut self, index: usize, _epoch: u64) -> Step {
+        let site = self.site(index)?;
+        let life = site.lives;
+        let is_evicted = site.is_evicted;
+        let mut waits_for_state = false;
+        if let Some(process) = &mut site.process {
+            process.waiting.clear();
+            process.states.clear();
+            process.ended.clear();
+            waits_for_state = process.turn.as_ref().is_some_and(|t| t.received.is_none());
+        }
+        if waits_for_state {
+            self.next_turn(index)?;
+        }
+        if !is_evicted || self.dice.permille(700) {
+            let wait_ms = self.dice.between(200, 3_000);
+            self.after(wait_ms, Happening::Dial { site: index, life });
+        }
+        Ok(())
+    }
+
+    /// Something arrives on a stream that the coordinator opened.
+    pub(super) fn site_hears(
+        &mut self,
+        index: usize,
+        epoch: u64,
+        stream: u64,
+        message: Message,
+    ) -> Step {
+        if !self.is_heard(Way::ToSite, index, epoch) || self.site(index)?.process.is_none() {
+            return Ok(());
+        }
+        match message {
+            Message::Frame(bytes) => self.request(index, epoch, stream, &bytes),
+            Message::State(bytes) => self.state_arrives(index, stream, bytes),
+            Message::Broken | Message::Ended => self.stream_ended(index, stream),
+            Message::Chunk(_) => Ok(()),
+        }
+    }
+
+    fn request(&mut self, index: usize, epoch: u64, stream: u64, bytes: &[u8]) -> Step {
+        self.site(index)?.requests += 1;
+        let request = frame::decode::<wire::Request>(bytes)
+            .ok()
+            .and_then(|wire| Request::try_from(wire).ok());
+        let task = match request {
+            Some(Request::Review { run_id, run }) => {
+                return self.review_here(index, epoch, stream, run_id, &run);
+            }
+            Some(Request::Train(train)) => Task::Train(train),
+            Some(Request::Evaluate(ahead)) => Task::Evaluate(ahead),
+            Some(Request::EndRun { run_id, .. }) => Task::End(run_id),
+            _ => {
+                let refusal = Refusal::new(RefusalCode::BadRequest, "not understood", "");
+                self.reply(index, epoch, stream, Response::Refusal(refusal));
+                return Ok(());
+            }
+        };
+        let site = self.site(index)?;
+        let Some(process) = &mut site.process else {
+            return Ok(());
+        };
+        process.waiting.push_back(Waiting {
+            stream,
+            epoch,
+            task,
+        });
+        let waiting = process.waiting.len();
+        must(waiting <= WAITING_MAX, Property::Bounded, || {
+            format!("{waiting} asks wait at site {index}")
+        })?;
+        match process.turn.is_none() {
+            true => self.next_turn(index),
+            false => Ok(()),
+        }
+    }
+
+    /// The run's lock is free: whoever waits first has it.
+    pub(super) fn next_turn(&mut self, index: usize) -> Step {
+        loop {
+            let Some(process) = &mut self.site(index)?.process else {
+                return Ok(());
+            };
+            process.turn = None;
+            let Some(next) = process.waiting.pop_front() else {
+                return Ok(());
+            };
+            self.begin_turn(index, next)?;
+            let process = self.site(index)?.process.as_ref();
+            if process.is_none_or(|process| process.turn.is_some()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn begin_turn(&mut self, index: usize, next: Waiting) -> Step {
+        let Waiting {
+            stream,
+            epoch,
+            task,
+        } = next;
+        let now = self.site_now(index)?;
+        if let Task::Train(train) = &task
+            && let Some(lie) = self.site(index)?.plan.liar
+            && self.lies(index, epoch, stream, lie, train)?
+        {
+            return Ok(());
+        }
+        let input = match &task {
+            Task::Train(train) => RoundIn::Train(train.clone()),
+            Task::Evaluate(ahead) => RoundIn::Evaluate {
+                run_id: ahead.run_id.clone(),
+                bytes: ahead.bytes,
+            },
+            Task::End(run_id) => RoundIn::Ended {
+                run_id: run_id.clone(),
+            },
+        };
+        let Some(process) = &mut self.site(index)?.process else {
+            return Ok(());
+        };
+        match (process.participant.step(now, input).pop(), &task) {
+            (Some(RoundOut::Refuse(refusal)), _) => {
+                self.reply(index, epoch, stream, Response::Refusal(refusal));
+                Ok(())
+            }
+            (Some(RoundOut::Send(update)), Task::Train(train)) => {
+                self.send_update(index, epoch, stream, &update, train.from_chunk)
+            }
+            (Some(RoundOut::Train(plan) | RoundOut::Evaluate(plan)), _) => {
+                if let Task::Train(train) = &task
+                    && train.from_chunk > 0
+                {
+                    self.reply(index, epoch, stream, Response::Done);
+                }
+                self.take_turn(index, stream, epoch, task, plan)
+            }
+            (out, Task::End(run_id)) => {
+                if matches!(out, Some(RoundOut::Forget { .. })) {
+                    self.site(index)?.store.remove(run_id);
+                }
+                self.reply(index, epoch, stream, Response::Done);
+                Ok(())
+            }
+            _ => Err(broken(
+                Property::NoFaultOfItsOwn,
+                "a round's ask led to nothing",
+            )),
+        }
+    }
+
+    fn take_turn(
+        &mut self,
+        index: usize,
+        stream: u64,
+        epoch: u64,
+        task: Task,
+        plan: Box<Plan>,
+    ) -> Step {
+        let Some(process) = &mut self.site(index)?.process else {
+            return Ok(());
+        };
+        if process.ended.remove(&stream) {
+            return Ok(());
+        }
+        process.turn = Some(Turn {
+            stream,
+            epoch,
+            task,
+            plan,
+            received: None,
+        });
+        match process.states.remove(&stream) {
+            Some(bytes) => self.state_arrives(index, stream, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// The state is taken in: length, hash and numbers, as `session::receive_state` looks at them.
+    fn state_arrives(&mut self, index: usize, stream: u64, bytes: Arc<Vec<u8>>) -> Step {
+        let trusts = self.has_shell_fault(ShellFault::TrustState);
+        let site = self.site(index)?;
+        let (life, training_ms) = (site.lives, site.plan.training_ms);
+        let Some(process) = &mut site.process else {
+            return Ok(());
+        };
+        let turn = process.turn.as_mut().filter(|turn| turn.stream == stream);
+        let Some(turn) = turn else {
+            process.states.insert(stream, bytes);
+            while process.states.len() > WAITING_MAX {
+                process.states.pop_first();
+            }
+            return Ok(());
+        };
+        let (Task::Train(Train { state, .. }) | Task::Evaluate(state)) = &turn.task else {
+            return Ok(());
+        };
+        let values = consilium_protocol::model::from_le_bytes(&bytes);
+        let is_announced =
+            bytes.len() as u64 == state.bytes && (trusts || blake3::hash(&bytes) == state.blake3);
+        if is_announced && values.iter().all(|value| value.is_finite()) {
+            turn.received = Some(values);
+            self.after(
+                training_ms,
+                Happening::Worked {
+                    site: index,
+                    life,
+                    stream,
+                },
+            );
+            return Ok(());
+        }
+        let epoch = turn.epoch;
+        let refusal = Refusal::new(
+            RefusalCode::BadRequest,
+            "the state is not the one that was announced",
+            "ask again",
+        );
+        self.reply(index, epoch, stream, Response::Refusal(refusal));
+        self.next_turn(index)
+    }
+
+    /// A stream ended before its state had come: nothing is trained for it.
+    fn stream_ended(&mut self, index: usize, stream: u64) -> Step {
+        let Some(process) = &mut self.site(index)?.process else {
+            return Ok(());
+        };
+        process.states.remove(&stream);
+        let waits = process
+            .waiting
+            .iter()
+            .any(|waiting| waiting.stream == stream);
+        if waits {
+            process.ended.insert(stream);
+        }
+        let turn = process.turn.as_ref();
+        match turn.is_some_and(|turn| turn.stream == stream && turn.received.is_none()) {
+            true => self.next_turn(index),
+            false => Ok(()),
+        }
+    }
+
+    /// As `session::review`; one word stands for a good signature.
+    fn review_here(
+        &mut self,
+        index: usize,
+        epoch: u64,
+        stream: u64,
+        run_id: RunId,
+        run: &SignedRun,
+    ) -> Step {
+        let answer = match RunSpec::parse(&run.text) {
+            Ok(spec) if run.signature == b"good" => self.admit(index, &run_id, &spec)?,
+            _ => Some(Response::Refusal(Refusal::new(
+                RefusalCode::BadSignature,
+                "the run is signed by no researcher",
+                "sign it",
+            ))),
+        };
+        if let Some(answer) = answer {
+            self.reply(index, epoch, stream, answer);
+        }
+        Ok(())
+    }
+
+    /// Writes an admitted run down; false where the disk fails.
+    pub(super) fn save_run(&mut self, index: usize, run_id: &RunId, spec: &RunSpec) -> Step<bool> {
+        let site = self.site(index)?;
+        if site.store_failures > 0 {
+            site.store_failures -= 1;
+            return Ok(false);
+        }
+        let stored = StoredRun {
+            spec: spec.clone(),
+            local: BTreeMap::new(),
+        };
+        site.store.entry(run_id.clone()).or_insert(stored);
+        Ok(true)
+    }
+
+    /// Does what the machine wants done on disk, as `session::carry_out`; false where the disk fails.
+    pub(super) fn persist(&mut self, index: usize, out: RoundOut<ReleasedUpdate>) -> Step<bool> {
+        let RoundOut::Persist {
+            run_id,
+            round,
+            local,
+            forget_before,
+        } = out
+        else {
+            return Ok(true);
+        };
+        let site = self.site(index)?;
+        if site.store_failures > 0 {
+            site.store_failures -= 1;
+            return Ok(false);
+        }
+        let Some(stored) = site.store.get_mut(&run_id) else {
+            return Ok(false);
+        };
+        stored.local.insert(round, local);
+        stored.local.retain(|&old, _| old >= forget_before);
+        let kept = stored.local.len();
+        must(kept <= 2, Property::Bounded, || {
+            format!("site {index} keeps local values of {kept} rounds")
+        })?;
+        Ok(true)
+    }
+
+    /// Sends a released update from a chunk on; what it rests on must be durable by now.
+    pub(super) fn send_update(
+        &mut self,
+        index: usize,
+        epoch: u64,
+        stream: u64,
+        update: &Arc<ReleasedUpdate>,
+        from_chunk: u64,
+    ) -> Step {
+        let message = update.wire().message().clone();
+        let site = self.site(index)?;
+        journals::is_recorded(site.disk.durable(), message.tensors.blake3)?;
+        self.local_is_durable(index, &message.tensors)?;
+        self.reply(index, epoch, stream, Response::Update(message));
+        for chunk in from_chunk..update.wire().chunks() {
+            let Some(bytes) = update.wire().chunk(chunk) else {
+                break;
+            };
+            self.send(
+                Way::ToCoordinator,
+                index,
+                epoch,
+                stream,
+                Message::Chunk(bytes),
+            );
+        }
+        Ok(())
+    }
+
+    fn local_is_durable(&mut self, index: usize, tensors: &TensorsAhead) -> Step {
+        if tensors.run_id != self.run_id || self.oracle.keeps_nothing_local() {
+            return Ok(());
+        }
+        let stored = self.site(index)?.store.get(&tensors.run_id);
+        let round = tensors.round;
+        // Of an older round, asked again, newer values may have taken the place.
+        let durable = stored.is_some_and(|run| run.local.keys().any(|&kept| kept >= round));
+        must(durable, Property::LocalIsDurable, || {
+            format!("site {index} sends round {round}, and its local values are on no disk")
+        })
+    }
+
+    pub(super) fn reply(&mut self, index: usize, epoch: u64, stream: u64, response: Response) {
+        if let Ok(bytes) = frame::encode(&wire::Response::from(response)) {
+            self.send(
+                Way::ToCoordinator,
+                index,
+                epoch,
+                stream,
+                Message::Frame(bytes),
+            );
+        }
+    }
+
+    pub(super) fn site_now(&mut self, index: usize) -> Step<Millis> {
+        let now_ms = self.now_ms;
+        Ok(Millis(self.site(index)?.clock.now_ms(now_ms)))
+    }
+
+    /// What `session::failed` answers.
+    pub(super) fn failed() -> Response {
+        Response::Fault(Fault {
+            what: "the site could not do its part".into(),
+            remedy: "its operator finds the cause in the node's log".into(),
+        })
+    }
+}

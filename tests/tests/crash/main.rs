@@ -1,0 +1,35 @@
+//! kill -9 of real processes at labelled points, and storage that breaks underneath them.
+//!
+//! Only what a process has made durable and what it has sent can be told apart by anybody else, so the points that
+//! matter lie just before and just after each system call that does either. [`tracer`] makes them exact with strace:
+//! no program under test is changed.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `tracer` | a process that is killed, held or failed at one system call |
+//! | `house` | a consortium laid down on disk once, and copied for each case |
+//! | `points` | the table of labelled points |
+//! | `kills` | each point: killed there, started again, the run ends with the same model |
+//! | `beginnings` | killed while something begins: founding, enrolling, renewing |
+//! | `broken` | a disk that fails a write, is full, or may only be read |
+
+#[cfg(test)]
+mod beginnings;
+#[cfg(test)]
+mod broken;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod kills;
+#[cfg(test)]
+mod points;
+#[cfg(test)]
+#[path = "../consortium/process.rs"]
+#[expect(dead_code, reason = "the other test program uses the rest")]
+mod process;
+#[cfg(test)]
+mod tracer;
+#[cfg(test)]
+#[path = "../consortium/world.rs"]
+#[expect(dead_code, reason = "the other test program uses the rest")]
+mod world;

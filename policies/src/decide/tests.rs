@@ -114,7 +114,8 @@ fn each_refusal_tells_its_reason_and_its_rule() {
     let nowhere = decide(&plain, &ada_trains(), &no_dataset, on("2026-06-01"));
     tells(nowhere, UnknownDataset, "no data set `heart-disease`", &[]);
     let rule = &["training"][..];
-    let cases: [(fn(&mut Ask), RefusalCode, &str, &[&str]); 8] = [
+    type Case<'a> = (fn(&mut Ask), RefusalCode, &'a str, &'a [&'a str]);
+    let cases: [Case<'_>; 8] = [
         (
             |ask| ask.dataset = "lungs".parse().unwrap(),
             NotPermitted,

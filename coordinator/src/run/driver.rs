@@ -21,8 +21,8 @@ use crate::state::{StateError, StateFolder};
 /// How long the end of a run is told to its sites before it is left at that.
 const END_RUN_WAIT_MS: u64 = 5_000;
 
-/// How long after a restart sites are waited for where a round would not wait: a node notices within two keep-alives, and
-/// dials again within its longest pause.
+/// How long after a restart sites are waited for where a round would not wait: a node notices
+/// within two keep-alives, and dials again within its longest pause.
 const RETURN_WAIT: Duration = Duration::from_millis(10_000 + BACKOFF_CAP_MS);
 
 /// One run under way.

@@ -185,7 +185,8 @@ const LAST_ROUND: (u32, u32) = (ROUNDS, ROUNDS);
 const NO_ROUND: (u32, u32) = (0, 0);
 
 macro_rules! points {
-    ($victim:ident: $($label:literal in $rounds:ident via $way:expr => $side:ident $at:expr, leaves $leaves:expr;)*) => {
+    ($victim:ident:
+        $($label:literal in $rounds:ident via $way:expr => $side:ident $at:expr, leaves $leaves:expr;)*) => {
         &[$(Point {
             label: $label,
             victim: Victim::$victim,
@@ -274,7 +275,8 @@ pub(crate) const COORDINATOR: &[Point] = points! { Coordinator:
     "site-admitted, written, not synced" in NO_ROUND via DRIVEN
         => Before first(SYNC_DATA, On::Journal), leaves |s| s.count("site-admitted") == 1;
     "first state, being written" in NO_ROUND via &[]
-        => Before one_of(WRITE_AT, On::StateDraft(0), 1, 3), leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
+        => Before one_of(WRITE_AT, On::StateDraft(0), 1, 3),
+        leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
     "first state, not renamed" in NO_ROUND via &[]
         => Before first(RENAME, On::StateDraft(0)), leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
     "run-started, not written" in NO_ROUND via STATED
@@ -290,13 +292,15 @@ pub(crate) const COORDINATOR: &[Point] = points! { Coordinator:
     "state, some packets sent" in ANY_ROUND via ROUND_OVER
         => Before one_of(SEND, On::Network, 2, 4), leaves |s| s.count("round-closed") >= s.round;
     "state, being written" in ANY_ROUND via &[]
-        => Before one_of(WRITE_AT, On::StateDraft(0), 1, 3), leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
+        => Before one_of(WRITE_AT, On::StateDraft(0), 1, 3),
+        leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
     "state, not synced" in ANY_ROUND via &[]
         => Before first(SYNC, On::StateDraft(0)), leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
     "state, not renamed" in ANY_ROUND via &[]
         => Before first(RENAME, On::StateDraft(0)), leaves |s| s.has(On::StateDraft(0)) && !s.has(On::State(0));
     "state, renamed" in ANY_ROUND via &[]
-        => After first(RENAME, On::StateDraft(0)), leaves |s| s.has(On::State(0)) && s.count("round-closed") == s.round - 1;
+        => After first(RENAME, On::StateDraft(0)),
+        leaves |s| s.has(On::State(0)) && s.count("round-closed") == s.round - 1;
     "state, folder not synced" in ANY_ROUND via STATED
         => Before first(SYNC, On::Run), leaves |s| s.has(On::State(0)) && s.count("round-closed") == s.round - 1;
     "round-closed, not written" in ANY_ROUND via STATED
@@ -310,7 +314,8 @@ pub(crate) const COORDINATOR: &[Point] = points! { Coordinator:
     "old state, removed" in ANY_ROUND via &[]
         => After first(REMOVE, On::State(-1)), leaves |s| s.count("round-closed") == s.round && !s.has(On::State(-1));
     "run-evaluated, not written" in LAST_ROUND via ROUND_OVER
-        => Before first(WRITE, On::Journal), leaves |s| s.count("round-closed") == s.round && s.count("run-evaluated") == 0;
+        => Before first(WRITE, On::Journal),
+        leaves |s| s.count("round-closed") == s.round && s.count("run-evaluated") == 0;
     "run-evaluated, written, not synced" in LAST_ROUND via ROUND_OVER
         => Before first(SYNC_DATA, On::Journal), leaves |s| s.count("run-evaluated") == 1;
     "model, not written" in NO_ROUND via &[]

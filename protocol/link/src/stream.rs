@@ -92,6 +92,12 @@ impl Chunk {
     pub fn body(&self) -> &Bytes {
         &self.body
     }
+
+    /// The bytes, by themselves.
+    #[must_use]
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
 }
 
 impl RequestStream {

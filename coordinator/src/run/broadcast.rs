@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use consilium_link::Chunk;
 use consilium_protocol::message::TensorsAhead;
 use consilium_protocol::{RunId, model::chunks_of};
@@ -17,17 +18,25 @@ const CHUNKS_BEHIND_MAX: u64 = 4;
 
 pub(super) struct Broadcast {
     state: Arc<State>,
+    held: Mutex<Held>,
+}
+
+/// Locked while a chunk is read, so that nobody reads it twice.
+#[derive(Default)]
+struct Held {
     /// By index: those just read, and those that some connection still holds because its
-    /// site has not acknowledged them, which share their memory with the entry here. Locked
-    /// while one is read, so that nobody reads it twice.
-    chunks: Mutex<BTreeMap<u64, Chunk>>,
+    /// site has not acknowledged them, which share their memory with the entry here.
+    chunks: BTreeMap<u64, Chunk>,
+    /// Memory of a chunk that nobody wants any more, for the next: given back to the system
+    /// and asked for again a thousand times, it would lie about in pieces.
+    spare: BytesMut,
 }
 
 impl Broadcast {
     pub(super) fn new(state: Arc<State>) -> Self {
         Self {
             state,
-            chunks: Mutex::default(),
+            held: Mutex::default(),
         }
     }
 
@@ -53,22 +62,34 @@ impl Broadcast {
 
     /// One chunk.
     pub(super) async fn chunk(&self, index: u64) -> Result<Chunk, AskError> {
-        let mut chunks = self.chunks.lock().await;
-        if let Some(chunk) = chunks.get(&index) {
+        let mut held = self.held.lock().await;
+        if let Some(chunk) = held.chunks.get(&index) {
             return Ok(chunk.clone());
         }
-        chunks.retain(|held, chunk| {
-            let recent = *held + CHUNKS_BEHIND_MAX >= index && *held < index;
-            recent || !chunk.body().is_unique()
-        });
-        let state = self.state.clone();
+        held.let_go(index);
+        let (state, spare) = (self.state.clone(), std::mem::take(&mut held.spare));
         let read = tokio::task::spawn_blocking(move || {
-            let bytes = state.wire_chunk(index)?;
+            let bytes = state.wire_chunk_into(index, spare)?;
             Ok::<_, AskError>(Chunk::new(bytes)?)
         });
         let chunk = read.await.map_err(|_| AskError::Interrupted)??;
-        chunks.insert(index, chunk.clone());
+        held.chunks.insert(index, chunk.clone());
         Ok(chunk)
+    }
+}
+
+impl Held {
+    /// Lets go of chunks that no connection holds and that are not just behind `index`.
+    fn let_go(&mut self, index: u64) {
+        let gone = self.chunks.extract_if(.., |held, chunk| {
+            let recent = *held < index && *held + CHUNKS_BEHIND_MAX >= index;
+            !recent && chunk.body().is_unique()
+        });
+        for (_, chunk) in gone {
+            if let Ok(memory) = chunk.into_body().try_into_mut() {
+                self.spare = memory;
+            }
+        }
     }
 }
 
@@ -121,6 +142,6 @@ label = { column = "y", greater-than = 0 }
     }
 
     async fn held(broadcast: &Broadcast) -> Vec<u64> {
-        broadcast.chunks.lock().await.keys().copied().collect()
+        broadcast.held.lock().await.chunks.keys().copied().collect()
     }
 }

@@ -62,7 +62,16 @@ impl State {
     /// # Errors
     /// The disk's.
     pub fn wire_chunk(&self, index: u64) -> Result<Bytes, StateError> {
-        let mut chunk = BytesMut::zeroed(chunk_len(self.wire_bytes, index));
+        self.wire_chunk_into(index, BytesMut::new())
+    }
+
+    /// As [`Self::wire_chunk`], in the memory of `spare` if there is enough of it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn wire_chunk_into(&self, index: u64, spare: BytesMut) -> Result<Bytes, StateError> {
+        let mut chunk = spare;
+        chunk.resize(chunk_len(self.wire_bytes, index), 0);
         let at = index.saturating_mul(CHUNK_BYTES_MAX as u64);
         self.read_at(&mut chunk, self.header_bytes.saturating_add(at))?;
         Ok(chunk.freeze())

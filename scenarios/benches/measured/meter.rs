@@ -13,6 +13,9 @@ const TICKS_A_SECOND: f64 = 100.0;
 /// IPv4 and UDP headers, which are no part of a UDP payload.
 const HEADERS_BYTES: u64 = 20 + 8;
 
+/// Looks for a process before it counts as fallen.
+const LOOKS_MAX: u32 = 100;
+
 /// A running process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
@@ -22,31 +25,12 @@ pub(crate) struct Process {
 impl Process {
     /// The one that was begun with `run --folder FOLDER`.
     pub(crate) fn of_folder(folder: &Path) -> Outcome<Self> {
-        for entry in fs::read_dir("/proc")? {
-            let entry = entry?;
-            let Some(pid) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            // Gone in the meantime, or not ours to read.
-            let Ok(command) = fs::read(entry.path().join("cmdline")) else {
-                continue;
-            };
-            let words: Vec<&OsStr> = command
-                .split(|byte| *byte == 0)
-                .map(OsStr::from_bytes)
-                .collect();
-            let asked = [
-                OsStr::new("run"),
-                OsStr::new("--folder"),
-                folder.as_os_str(),
-            ];
-            if words.windows(asked.len()).any(|part| part == asked) {
+        // A process that has just begun has no command line for a moment.
+        for _ in 0..LOOKS_MAX {
+            if let Some(pid) = look_for(folder)? {
                 return Ok(Self { pid });
             }
+            std::thread::yield_now();
         }
         Err(format!("no process runs in `{}`", folder.display()).into())
     }
@@ -71,6 +55,36 @@ impl Process {
             .sum::<Result<f64, _>>()?;
         Ok(ticks / TICKS_A_SECOND)
     }
+}
+
+fn look_for(folder: &Path) -> Outcome<Option<u32>> {
+    let asked = [
+        OsStr::new("run"),
+        OsStr::new("--folder"),
+        folder.as_os_str(),
+    ];
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // Gone in the meantime, or not ours to read.
+        let Ok(command) = fs::read(entry.path().join("cmdline")) else {
+            continue;
+        };
+        let words: Vec<&OsStr> = command
+            .split(|byte| *byte == 0)
+            .map(OsStr::from_bytes)
+            .collect();
+        if words.windows(asked.len()).any(|part| part == asked) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 /// UDP payload bytes that the loopback interface has carried, of this machine's every program.

@@ -14,7 +14,7 @@ use super::coordinator::Stage;
 use super::mutation::ShellFault;
 use super::network::Way;
 use super::property::{Property, Step, broken};
-use super::rounds::Purpose;
+use super::streams::Purpose;
 use super::world::{Happening, Message, World};
 
 /// As the coordinator's configuration has it in these worlds.

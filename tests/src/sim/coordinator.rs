@@ -14,6 +14,7 @@ use consilium_coordinator::round::Accumulator;
 use consilium_coordinator::run::record::RunRecord;
 use consilium_coordinator::state::StateFolder;
 use consilium_journal::{Head, Journal, Limits};
+use consilium_protocol::limits::EVENT_BYTES_MAX;
 use consilium_protocol::message::RunState;
 use consilium_protocol::{Digest, Millis, Role, SiteName};
 
@@ -23,6 +24,7 @@ use super::disk::{Disk, DiskLie, Mount};
 use super::journals;
 use super::property::{Property, Step, broken, must};
 use super::rounds::Collect;
+use super::streams::Stream;
 use super::world::{Happening, World, parsed};
 
 /// How often the researcher takes a failed run up again.
@@ -70,16 +72,6 @@ pub enum Stage {
     Admission(Admission),
     Round(Box<Collect>),
     Evaluation(Evaluation),
-}
-
-/// A stream that the coordinator opened.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    pub(super) site: usize,
-    pub(super) epoch: u64,
-    pub(super) purpose: super::rounds::Purpose,
-    /// Replaced, with so many messages that may still be heard.
-    pub(super) lingers: Option<u8>,
 }
 
 impl Coordinator {
@@ -292,6 +284,13 @@ impl World {
         };
         let wall = self.coordinator.clock.now_ms(self.now_ms);
         let at_ms = wall.max(process.journal.latest_ms());
+        let bytes = serde_json::to_vec(&event).map_or(0, |json| json.len());
+        must(bytes <= EVENT_BYTES_MAX, Property::Bounded, || {
+            format!(
+                "`{}` is an event of {bytes} bytes, and nobody reads more than {EVENT_BYTES_MAX}",
+                event.kind()
+            )
+        })?;
         if let Err(error) = process.journal.append_json(at_ms, event.kind(), &event) {
             return self.journal_stopped(&error.to_string());
         }

@@ -10,8 +10,8 @@
 //! | `plan` | what a seed stands for: sites, run, what will go wrong |
 //! | `world` | the queue of happenings and the loop |
 //! | `network`, `disk`, `clock` | what carries, keeps and dates things, and how it fails |
-//! | `coordinator`, `admission`, `rounds` | the coordinator's shell, mirrored |
-//! | `site`, `passes`, `work` | the node's shell, mirrored; what it computes |
+//! | `coordinator`, `admission`, `rounds`, `streams` | the coordinator's shell, mirrored |
+//! | `site`, `session`, `passes`, `work` | the node's shell, mirrored; what it computes |
 //! | `liar`, `trouble` | nodes and a coordinator that lie; everything that befalls |
 //! | `oracle`, `journals`, `property` | what must hold, worked out beside the machines |
 //! | `mutation` | planted faults, to see that they are found |
@@ -43,7 +43,9 @@ pub mod property;
 pub mod report;
 pub mod rounds;
 pub mod scale;
+pub mod session;
 pub mod site;
+pub mod streams;
 pub mod trouble;
 pub mod work;
 pub mod world;

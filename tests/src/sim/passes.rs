@@ -27,7 +27,7 @@ const CHANGES_OF_A_PASS: u64 = 6;
 enum Passed<T> {
     Released(Released<T>),
     /// Send this.
-    Answer(Response),
+    Answer(Box<Response>),
     /// Power was lost in it.
     Dead,
 }
@@ -117,7 +117,9 @@ impl World {
         site.acknowledged = Some(journal.head());
         match outcome {
             Ok(released) => Ok(Passed::Released(released)),
-            Err(NotReleased::Refused(refusal)) => Ok(Passed::Answer(Response::Refusal(refusal))),
+            Err(NotReleased::Refused(refusal)) => {
+                Ok(Passed::Answer(Box::new(Response::Refusal(refusal))))
+            }
             Err(NotReleased::Failed(fault)) => {
                 let journal_stopped = matches!(fault, GateFault::Journal { .. });
                 must(
@@ -127,7 +129,9 @@ impl World {
                 )?;
                 let wait_ms = self.dice.between(500, 20_000);
                 self.after(wait_ms, Happening::SiteStops { site: index, life });
-                Ok(Passed::Answer(Response::Fault(fault.told_outside())))
+                Ok(Passed::Answer(Box::new(Response::Fault(
+                    fault.told_outside(),
+                ))))
             }
         }
     }
@@ -149,7 +153,7 @@ impl World {
         let parameters = spec.layout().len() as u64;
         let admitted = match self.pass(index, ask, parameters, || Ok(admission))? {
             Passed::Released(released) => released.into_inner(),
-            Passed::Answer(answer) => return Ok(Some(answer)),
+            Passed::Answer(answer) => return Ok(Some(*answer)),
             Passed::Dead => return Ok(None),
         };
         if self.dies_here() {
@@ -219,7 +223,7 @@ impl World {
                         let answer = Response::Evaluated(released.into_inner());
                         self.reply(index, epoch, stream, answer);
                     }
-                    Passed::Answer(answer) => self.reply(index, epoch, stream, answer),
+                    Passed::Answer(answer) => self.reply(index, epoch, stream, *answer),
                     Passed::Dead => {}
                 }
                 Ok(())
@@ -260,7 +264,7 @@ impl World {
         let update = match self.pass(index, ask, parameters, work)? {
             Passed::Released(released) => Arc::new(released),
             Passed::Answer(answer) => {
-                self.reply(index, epoch, stream, answer);
+                self.reply(index, epoch, stream, *answer);
                 return Ok(());
             }
             Passed::Dead => return Ok(()),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use consilium_link::{
     Chunk, CloseCode, Fingerprint, Identity, LinkError, RequestStream, certificate_expires_at,
 };
-use consilium_protocol::limits::{CHUNK_BYTES_MAX, EVENTS_LISTED_MAX};
+use consilium_protocol::limits::{CHUNK_BYTES_MAX, EVENTS_LISTED_BYTES_MAX, EVENTS_LISTED_MAX};
 use consilium_protocol::message::{
-    Artefact, Certificate, Invitation, Invite, Request, Response, RunDetail,
+    Artefact, Certificate, Invitation, Invite, Request, Response, RunDetail, RunEvent,
 };
 use consilium_protocol::token::EnrolmentToken;
 use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, RunId};
@@ -406,15 +406,27 @@ fn own_run(
 
 fn show(coordinator: &Coordinator, run_id: &RunId) -> Result<Response, NoAnswer> {
     let record = known_run(coordinator, run_id)?;
-    // The newest entries, as many as one message may carry.
     let from = record.events.saturating_sub(EVENTS_LISTED_MAX as u64 / 2);
+    let events = newest_that_fit(coordinator.index().events(run_id, from)?);
     let text = record.text.into_bytes();
     Ok(Response::RunDetail(RunDetail {
         text_sha256: Digest::of(&text),
         text,
-        events: coordinator.index().events(run_id, from)?,
+        events,
         summary: record.summary,
     }))
+}
+
+/// The newest entries, as many as one message may carry.
+fn newest_that_fit(events: Vec<RunEvent>) -> Vec<RunEvent> {
+    let mut bytes = 0;
+    let newest_first = events.into_iter().rev().take_while(|event| {
+        bytes += event.json.len();
+        bytes <= EVENTS_LISTED_BYTES_MAX
+    });
+    let mut fitting: Vec<RunEvent> = newest_first.collect();
+    fitting.reverse();
+    fitting
 }
 
 /// Sends a run's history as it grows, until the run is over and everything was sent.

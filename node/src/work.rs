@@ -199,10 +199,13 @@ fn train_round(
         .train(job, &prepared.train, &mut |_, _| ControlFlow::Continue(()))
         .map_err(work_error)?;
     drop(trainer);
-    let (after, parameters) = layout
-        .split(&trained.parameters)
-        .map_err(WorkError::failed)?;
-    let mut change = after;
+    // Where nothing stays here the model is the shared part, and a large one is not copied.
+    let (mut change, parameters) = match layout.local_len() {
+        0 => (trained.parameters, Vec::new()),
+        _ => layout
+            .split(&trained.parameters)
+            .map_err(WorkError::failed)?,
+    };
     change
         .iter_mut()
         .zip(&shared)

@@ -69,8 +69,11 @@ pub const MEMBERS_MAX: usize = 4096;
 /// Events of one run sent in a detail; the rest come by following the run.
 pub const EVENTS_LISTED_MAX: usize = 2000;
 
-/// One event, as JSON.
-pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// One event, as JSON: a closed round of as many sites as there may be, with what each gave.
+pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Events of one run sent in a detail, together: they fit in a frame with the run file.
+pub const EVENTS_LISTED_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 
 /// A model card, as JSON.
 pub const MODEL_CARD_BYTES_MAX: usize = 1024 * 1024;

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use consilium_journal::Head;
-use consilium_protocol::limits::{EVENTS_LISTED_MAX, RUNS_LISTED_MAX};
+use consilium_protocol::limits::{EVENTS_LISTED_BYTES_MAX, EVENTS_LISTED_MAX, RUNS_LISTED_MAX};
 use consilium_protocol::message::{RunEvent, RunSummary};
 use consilium_protocol::{Digest, RunId};
 
@@ -198,17 +198,44 @@ impl Index {
         Ok(runs)
     }
 
-    /// A run's history from entry `from` on, at most [`EVENTS_LISTED_MAX`] entries.
+    /// A run's history from entry `from` on: at most [`EVENTS_LISTED_MAX`] entries, and no
+    /// more than fit in one message. Empty where there is no more.
     ///
     /// # Errors
     /// The database fails.
     pub fn events(&self, run_id: &RunId, from: u64) -> Result<Vec<RunEvent>, IndexError> {
         let range = event_key(run_id, from)..=event_key(run_id, u64::MAX);
-        let mut events = Vec::new();
-        for (number, item) in (from..).zip(self.database.range(range).take(EVENTS_LISTED_MAX)) {
-            let (_, bytes) = item.map_err(|error| self.failed(&error))?;
+        self.that_fit(self.database.range(range))
+    }
+
+    /// The newest entries of a run's history, oldest first, as many as fit in one message.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn newest_events(&self, run_id: &RunId) -> Result<Vec<RunEvent>, IndexError> {
+        let range = event_key(run_id, 0)..=event_key(run_id, u64::MAX);
+        let mut newest = self.that_fit(self.database.range(range).rev())?;
+        newest.reverse();
+        Ok(newest)
+    }
+
+    fn that_fit(
+        &self,
+        entries: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>>,
+    ) -> Result<Vec<RunEvent>, IndexError> {
+        let mut events: Vec<RunEvent> = Vec::new();
+        let mut bytes = 0;
+        for item in entries.take(EVENTS_LISTED_MAX) {
+            let (key, value) = item.map_err(|error| self.failed(&error))?;
+            bytes += value.len();
+            if bytes > EVENTS_LISTED_BYTES_MAX && !events.is_empty() {
+                break;
+            }
+            let number = key
+                .last_chunk::<8>()
+                .map_or(0, |number| u64::from_be_bytes(*number));
             let (at_ms, json) =
-                serde_json::from_slice(&bytes).map_err(|error| self.failed(&error))?;
+                serde_json::from_slice(&value).map_err(|error| self.failed(&error))?;
             events.push(RunEvent {
                 number,
                 at_ms,

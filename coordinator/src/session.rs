@@ -6,9 +6,9 @@ use bytes::Bytes;
 use consilium_link::{
     Chunk, CloseCode, Fingerprint, Identity, LinkError, RequestStream, certificate_expires_at,
 };
-use consilium_protocol::limits::{CHUNK_BYTES_MAX, EVENTS_LISTED_BYTES_MAX, EVENTS_LISTED_MAX};
+use consilium_protocol::limits::CHUNK_BYTES_MAX;
 use consilium_protocol::message::{
-    Artefact, Certificate, Invitation, Invite, Request, Response, RunDetail, RunEvent,
+    Artefact, Certificate, Invitation, Invite, Request, Response, RunDetail,
 };
 use consilium_protocol::token::EnrolmentToken;
 use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, RunId};
@@ -406,8 +406,7 @@ fn own_run(
 
 fn show(coordinator: &Coordinator, run_id: &RunId) -> Result<Response, NoAnswer> {
     let record = known_run(coordinator, run_id)?;
-    let from = record.events.saturating_sub(EVENTS_LISTED_MAX as u64 / 2);
-    let events = newest_that_fit(coordinator.index().events(run_id, from)?);
+    let events = coordinator.index().newest_events(run_id)?;
     let text = record.text.into_bytes();
     Ok(Response::RunDetail(RunDetail {
         text_sha256: Digest::of(&text),
@@ -415,18 +414,6 @@ fn show(coordinator: &Coordinator, run_id: &RunId) -> Result<Response, NoAnswer>
         events,
         summary: record.summary,
     }))
-}
-
-/// The newest entries, as many as one message may carry.
-fn newest_that_fit(events: Vec<RunEvent>) -> Vec<RunEvent> {
-    let mut bytes = 0;
-    let newest_first = events.into_iter().rev().take_while(|event| {
-        bytes += event.json.len();
-        bytes <= EVENTS_LISTED_BYTES_MAX
-    });
-    let mut fitting: Vec<RunEvent> = newest_first.collect();
-    fitting.reverse();
-    fitting
 }
 
 /// Sends a run's history as it grows, until the run is over and everything was sent.
@@ -442,12 +429,12 @@ async fn follow(
     let mut next = from_event;
     loop {
         let events = coordinator.index().events(run_id, next)?;
-        let more = events.len() == EVENTS_LISTED_MAX;
+        let sent = !events.is_empty();
         for event in events {
             next = event.number + 1;
             send(stream, Response::RunEvent(event)).await?;
         }
-        if more {
+        if sent {
             continue;
         }
         match &mut growing {

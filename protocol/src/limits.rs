@@ -75,8 +75,8 @@ pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Events of one run sent in a detail, together: they fit in a frame with the run file.
 pub const EVENTS_LISTED_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 
-/// A model card, as JSON.
-pub const MODEL_CARD_BYTES_MAX: usize = 1024 * 1024;
+/// A model card, as JSON: with a line for each of as many sites as there may be, and some rounds.
+pub const MODEL_CARD_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Records that one site may weigh an update with.
 pub const RECORDS_MAX: u64 = 1 << 40;

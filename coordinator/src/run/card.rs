@@ -1,13 +1,19 @@
 //! The model card: what a finished model was made of, for whoever meets it later.
 
+use consilium_protocol::RunId;
+use consilium_protocol::limits::MODEL_CARD_BYTES_MAX;
 use consilium_protocol::message::RunEvent;
 use serde_json::{Value, json};
 
 use super::record::RunRecord;
 use crate::index::{Index, IndexError};
 
-/// Entries of a history that one look-up gives; more are looked up in turn.
+/// Readers tell by it which fields to expect.
 const CARD_VERSION: u32 = 1;
+
+/// What the rounds may take of the card, as JSON. A longer run lists every second round, or
+/// every third, and so on, and always its last; the journal has them all.
+const ROUNDS_BYTES_MAX: usize = MODEL_CARD_BYTES_MAX / 4;
 
 /// The card as JSON: lineage (run file, seed, strategy, software), data set versions and
 /// policy bundles by site, and what each site measured, round by round.
@@ -16,13 +22,21 @@ const CARD_VERSION: u32 = 1;
 /// The index cannot be read.
 pub fn model_card(record: &RunRecord, index: &Index) -> Result<String, IndexError> {
     let run_id = &record.summary.run_id;
-    let mut rounds = Vec::new();
-    let mut next = 0;
-    loop {
-        let events: Vec<RunEvent> = index.events(run_id, next)?;
-        let Some(last) = events.last() else { break };
-        next = last.number + 1;
-        rounds.extend(events.iter().filter_map(round_of));
+    let mut rounds_bytes = 0;
+    walk(run_id, index, |round| {
+        rounds_bytes += round.to_string().len()
+    })?;
+    let every = rounds_bytes.div_ceil(ROUNDS_BYTES_MAX).max(1);
+    let (mut rounds, mut last, mut count) = (Vec::new(), None, 0);
+    walk(run_id, index, |round| {
+        count += 1;
+        if count % every == 0 {
+            rounds.push(round.clone());
+        }
+        last = Some(round);
+    })?;
+    if rounds.last() != last.as_ref() {
+        rounds.extend(last);
     }
     let sites: serde_json::Map<String, Value> = record
         .admitted
@@ -50,9 +64,28 @@ pub fn model_card(record: &RunRecord, index: &Index) -> Result<String, IndexErro
         "final_state_blake3": record.state,
         "sites": sites,
         "refused": record.refused,
+        "rounds_listed_every": every,
         "rounds": rounds,
     });
-    Ok(format!("{card:#}"))
+    // For people, if there is room.
+    let readable = format!("{card:#}");
+    Ok(match readable.len() <= MODEL_CARD_BYTES_MAX {
+        true => readable,
+        false => card.to_string(),
+    })
+}
+
+/// Every closed round of a run, in order.
+fn walk(run_id: &RunId, index: &Index, mut visit: impl FnMut(Value)) -> Result<(), IndexError> {
+    let mut next = 0;
+    loop {
+        let events: Vec<RunEvent> = index.events(run_id, next)?;
+        let Some(newest) = events.last() else {
+            return Ok(());
+        };
+        next = newest.number + 1;
+        events.iter().filter_map(round_of).for_each(&mut visit);
+    }
 }
 
 /// A closed round's line; other entries have none.

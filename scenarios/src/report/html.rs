@@ -7,7 +7,11 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) {
   :root { --ink: #ececec; --soft: #a8a8a8; --line: #444444; --paper: #161616; --band: #202020; }
 }
-@media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --band: #f5f5f5; } body { max-width: none; } figure, table, section { break-inside: avoid; } }
+@media print {
+  :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --band: #f5f5f5; }
+  body { max-width: none; }
+  figure, table, section { break-inside: avoid; }
+}
 * { box-sizing: border-box; }
 body { margin: 2.5rem auto; padding: 0 1.25rem; max-width: 60rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif; }
@@ -27,8 +31,13 @@ td { max-width: 30rem; overflow-wrap: break-word; }
 tr.strong td, tr.strong th { font-weight: 650; background: var(--band); }
 tbody th { font-weight: 500; }
 code { font-family: ui-monospace, 'DejaVu Sans Mono', monospace; font-size: .85em; overflow-wrap: anywhere; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font: .8rem/1.45 ui-monospace, 'DejaVu Sans Mono', monospace; background: var(--band); padding: .8rem 1rem; border-left: 3px solid var(--line); }
-footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--line); padding-top: .8rem; }
+pre {
+  white-space: pre-wrap; overflow-wrap: anywhere; font: .8rem/1.45 ui-monospace, 'DejaVu Sans Mono', monospace;
+  background: var(--band); padding: .8rem 1rem; border-left: 3px solid var(--line);
+}
+footer {
+  margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--line); padding-top: .8rem;
+}
 ";
 
 /// A page as it grows.

@@ -317,7 +317,9 @@ proptest! {
     }
 
     #[test]
-    fn bytes_of_any_kind_are_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), after in any::<bool>()) {
+    fn bytes_of_any_kind_are_never_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..300), after in any::<bool>(),
+    ) {
         let (memory, _) = journal_of(2);
         let [segment] = segments(&memory).try_into().unwrap();
         let whole = if after { memory.bytes(&segment).unwrap() } else { Vec::new() };

@@ -34,7 +34,8 @@ pub(super) fn page(findings: &Findings) -> Result<String, StoryError> {
         .map_or_else(String::new, |best| best.choice.words());
     page.lead(&format!(
         "A real coordinator and four real nodes, each a process with its own key, policy and data, trained logistic \
-         regressions over QUIC on UCI Heart Disease. Cross-validation chose {best}. On test patients it reaches an accuracy \
+         regressions over QUIC on UCI Heart Disease. Cross-validation chose {best}. On test \
+         patients it reaches an accuracy \
          of {} as the mean of the hospitals, and {} counted by patient; always giving the more frequent label reaches \
          {} and {}.",
         findings.personal.mean().words(),
@@ -217,7 +218,8 @@ fn pooled_test(page: &mut Page, findings: &Findings) {
     page.section("FLamby's \"Pooled Test\"");
     page.paragraph(
         "All 254 test rows, standardised by everybody's training rows. The story holds all four files and computes it \
-         from the downloaded models; no real coordinator could. It is not comparable with the table above, in which each \
+         from the downloaded models; no real coordinator could. It is not comparable with the table \
+         above, in which each \
          hospital standardises by its own training rows.",
     );
     let tables::Table { headings, rows } = tables::pooled_test(findings);
@@ -334,15 +336,18 @@ fn how_it_was_made(page: &mut Page, findings: &Findings) {
         .collect();
     page.paragraph(&format!(
         "The recipe is FLamby's Fed-Heart-Disease (Ogier du Terrail and others, NeurIPS 2022): columns slope, ca and thal \
-         dropped, incomplete rows left out, chest pain and resting ECG one-hot, 13 inputs; each hospital standardises by \
-         its own training rows; 15 rounds of 100 steps of batches of 4, weighted by records. Training and test rows: {}. \
+         dropped, incomplete rows left out, chest pain and resting ECG one-hot, 13 inputs; each \
+         hospital standardises by \
+         its own training rows; 15 rounds of 100 steps of batches of 4, weighted by records. \
+         Training and test rows: {}. \
          Pooled training and own models are Adam, learning rate 0.001, 50 epochs of batches of 4.",
         rows.join(", "),
     ));
     page.paragraph(
         "The data are UCI Heart Disease (CC BY 4.0). Its donors ask that publications name the four principal \
          investigators: Andras Janosi, M.D. (Hungarian Institute of Cardiology, Budapest); William Steinbrunn, M.D. \
-         (University Hospital, Zurich); Matthias Pfisterer, M.D. (University Hospital, Basel); Robert Detrano, M.D., Ph.D. \
+         (University Hospital, Zurich); Matthias Pfisterer, M.D. (University Hospital, Basel); \
+         Robert Detrano, M.D., Ph.D. \
          (V.A. Medical Center, Long Beach, and Cleveland Clinic Foundation). From scenarios/data/uci-heart-disease:",
     );
     page.preformatted(SOURCE);

@@ -297,11 +297,8 @@ impl<U> Machine for Participant<U> {
             } => self.released(train, local, update),
             RoundIn::NotPersisted { run_id } => {
                 // Never sent from memory: the round is trained again when it is asked for again.
-                // Nor is anything built on values that are on no disk.
-                if let Some(run) = self.runs.get_mut(&run_id)
-                    && let Some(kept) = run.kept.take()
-                {
-                    run.local.remove(&kept.round);
+                if let Some(run) = self.runs.get_mut(&run_id) {
+                    run.kept = None;
                 }
                 Vec::new()
             }

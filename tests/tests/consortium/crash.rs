@@ -7,6 +7,8 @@ use crate::process::{Process, pause};
 use crate::world::{Consortium, HOSPITALS, Person, RunFile, Site};
 
 const ROUNDS: &str = "60";
+/// Enough that a run lasts seconds on an idle machine, and a kill falls in the middle of it.
+const LOCAL_STEPS: u32 = 400;
 
 /// What a test of this room stands on: the consortium, and the model of the same run undisturbed.
 struct Rehearsed {
@@ -24,6 +26,7 @@ impl Rehearsed {
         let ada = consortium.researcher("ada");
         let run = RunFile::of(&HOSPITALS)
             .with("rounds", ROUNDS)
+            .with_local_steps(LOCAL_STEPS)
             .with("model", model)
             .with("strategy", strategy);
         let undisturbed = ada.gets_model_of(&ada.submits(&run)).tensors_sha256;

@@ -11,7 +11,7 @@ use crate::ending::{CliError, NoAnswer};
 use crate::home::{Home, read_small, small_text};
 use crate::moment;
 use crate::output::{Answer, table};
-use crate::session::{Session, ask_on, hear};
+use crate::session::{Session, hear};
 
 /// Makes a member of whoever holds the token.
 pub(crate) async fn enrol(home: &Home, enrol: &arguments::Enrol) -> Result<Answer, NoAnswer> {
@@ -24,7 +24,7 @@ pub(crate) async fn enrol(home: &Home, enrol: &arguments::Enrol) -> Result<Answe
         token: token.expose(),
         certificate_request: key.certificate_request()?,
     };
-    let answered = async { hear(ask_on(&connection, request).await?.receive().await?) }.await;
+    let answered = async { hear(connection.ask(request).await?.receive().await?) }.await;
     connection.close_and_tell(CloseCode::Done, "").await;
     let Response::Certificate(certificate) = answered? else {
         return Err(CliError::Unexpected { asked: "enrol" }.into());

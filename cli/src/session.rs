@@ -70,14 +70,14 @@ impl Session {
         &self,
         request: Request,
     ) -> Result<(RequestStream, Response), NoAnswer> {
-        let mut stream = ask_on(&self.connection, request).await?;
+        let mut stream = self.connection.ask(request).await?;
         let answer = hear(stream.receive().await?)?;
         Ok((stream, answer))
     }
 
     /// Asks, and leaves it to the caller to hear.
     pub(crate) async fn open(&self, request: Request) -> Result<RequestStream, LinkError> {
-        ask_on(&self.connection, request).await
+        self.connection.ask(request).await
     }
 
     /// Dials until the coordinator is back; `told` hears of the first failure only.
@@ -103,17 +103,6 @@ impl Session {
         })??;
         Ok(())
     }
-}
-
-/// Asks on any connection.
-pub(crate) async fn ask_on(
-    connection: &Connection,
-    request: Request,
-) -> Result<RequestStream, LinkError> {
-    let mut stream = connection.open_request().await?;
-    stream.send(&wire::Request::from(request)).await?;
-    stream.finish()?;
-    Ok(stream)
 }
 
 /// What was heard, with a no and a fault set apart.

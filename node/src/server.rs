@@ -112,10 +112,7 @@ async fn hello(node: &Node, connection: &Connection) -> Result<(), LinkError> {
 /// # Errors
 /// The link's. A malformed answer counts as the stream's end.
 pub async fn exchange(connection: &Connection, request: Request) -> Result<Response, LinkError> {
-    let mut stream = connection.open_request().await?;
-    stream.send(&wire::Request::from(request)).await?;
-    stream.finish()?;
-    let response: wire::Response = stream.receive().await?;
+    let response: wire::Response = connection.ask(request).await?.receive().await?;
     Response::try_from(response).map_err(|error| {
         tracing::warn!(%error, "the coordinator's answer is malformed");
         LinkError::Ended

@@ -36,11 +36,8 @@ pub(super) async fn exchange(
     connection: &Connection,
     request: Request,
 ) -> Result<Response, AskError> {
-    let mut stream = connection.open_request().await?;
-    stream.send(&wire::Request::from(request)).await?;
-    stream.finish()?;
     let wait = Duration::from_millis(EXCHANGE_WAIT_MS);
-    let response: wire::Response = stream.receive_within(wait).await?;
+    let response: wire::Response = connection.ask(request).await?.receive_within(wait).await?;
     Ok(Response::try_from(response)?)
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use consilium_protocol::message::Request;
+use consilium_protocol::wire;
 use quinn::VarInt;
 use rustls::pki_types::CertificateDer;
 
@@ -121,6 +123,17 @@ impl Connection {
             receive,
             Turn::Asks,
         ))
+    }
+
+    /// Asks something that nothing follows, and leaves it to the caller to hear.
+    ///
+    /// # Errors
+    /// As [`open_request`](Self::open_request) and [`RequestStream::send`].
+    pub async fn ask(&self, request: Request) -> Result<RequestStream, LinkError> {
+        let mut stream = self.open_request().await?;
+        stream.send(&wire::Request::from(request)).await?;
+        stream.finish()?;
+        Ok(stream)
     }
 
     /// The peer's next request; waits for it without end, since a peer may have nothing

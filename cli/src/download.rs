@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use consilium_link::RequestStream;
+use consilium_link::{RequestStream, sync_folder_of};
 use consilium_protocol::limits::{CHUNK_BYTES_MAX, PARAMETERS_MAX};
 use consilium_protocol::message::{Artefact, Request, Response};
 use consilium_protocol::{Digest, RunId};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::ending::{CliError, NoAnswer};
-use crate::home::{Home, replace, sync_folder};
+use crate::home::{Home, replace};
 use crate::output::Answer;
 use crate::session::Session;
 
@@ -132,7 +132,7 @@ impl Part {
         self.file
             .sync_all()
             .and_then(|()| fs::rename(&self.part, &self.path))
-            .and_then(|()| sync_folder(&self.path))
+            .and_then(|()| sync_folder_of(&self.path))
             .map_err(|source| self.not_written(source))
     }
 

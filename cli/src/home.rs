@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use consilium_link::{Credentials, MemberKey};
+use consilium_link::{Credentials, MemberKey, write_whole};
 use consilium_protocol::Millis;
 use serde::Deserialize;
 
@@ -145,35 +145,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|source| {
+    write_whole(path, &part, bytes).map_err(|error| {
         // What could not be written whole helps nobody.
         fs::remove_file(&part).ok();
         CliError::NotWritten {
             path: path.to_owned(),
-            source,
+            source: error.source,
         }
     })
-}
-
-/// A new name is durable once its folder is.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! `consilium-node init`: a key made here, a certificate from the coordinator, a folder ready to fill.
 
-use std::io::Write;
 use std::path::Path;
 
 use consilium_link::{
     CloseCode, Connection, Credentials, DialError, Dialer, Fingerprint, LinkLimits, MemberKey,
+    write_whole,
 };
 use consilium_protocol::message::{Request, Response};
 use consilium_protocol::token::EnrolmentToken;
@@ -155,15 +155,8 @@ fn write_config(root: &Path, coordinator: &str) -> Result<(), NodeError> {
     let config = root.join(FILE_NAME);
     let draft = config.with_extension("partial");
     let text = TEMPLATE.replace("{coordinator}", &coordinator.escape_default().to_string());
-    let write = || {
-        let mut file = std::fs::File::create(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&draft, &config)?;
-        std::fs::File::open(root)?.sync_all()
-    };
-    write().map_err(|source| NodeError::System {
+    write_whole(&config, &draft, text.as_bytes()).map_err(|error| NodeError::System {
         what: format!("cannot write `{}`", config.display()),
-        source,
+        source: error.source,
     })
 }

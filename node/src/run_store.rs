@@ -4,10 +4,11 @@
 //! is written under a temporary name, synced and renamed: there or not, never half.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use consilium_link::{NotWhole, sync_folder_of, write_whole};
 use consilium_protocol::message::SignedRun;
 use consilium_protocol::model::{from_le_bytes, to_le_bytes};
 use consilium_protocol::run::RunSpec;
@@ -64,8 +65,8 @@ pub fn save_run(folder: &Folder, run_id: &RunId, signed: &SignedRun) -> Result<(
         path: run.clone(),
         source: error.into(),
     })?;
-    write_whole(&run.join("run.toml"), &signed.text)?;
-    write_whole(&run.join(SIGNATURE_FILE), &signature)
+    write(&run.join("run.toml"), &signed.text)?;
+    write(&run.join(SIGNATURE_FILE), &signature)
 }
 
 /// Writes a round's local values down, and lets older rounds' go.
@@ -84,7 +85,7 @@ pub fn save_local(
     bytes.extend_from_slice(&to_le_bytes(&local.control));
     // The digest tells a damaged file; a torn one cannot be, by the rename.
     bytes.extend_from_slice(&Digest::of(&bytes).0);
-    write_whole(&local_path(&run, round), &bytes)?;
+    write(&local_path(&run, round), &bytes)?;
     for (old, path) in local_files(&run)? {
         if old < forget_before {
             fs::remove_file(&path).map_err(disk("remove", &path))?;
@@ -163,7 +164,7 @@ fn parse_local(bytes: &[u8], spec: &RunSpec) -> Option<LocalValues> {
 pub fn forget_run(folder: &Folder, run_id: &RunId) -> Result<(), StoreError> {
     let run = folder.run(run_id);
     let signature = run.join(SIGNATURE_FILE);
-    match fs::remove_file(&signature).and_then(|()| sync_folder(&run)) {
+    match fs::remove_file(&signature).and_then(|()| sync_folder_of(&signature)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             return Err(disk("remove", &signature)(source));
         }
@@ -201,21 +202,19 @@ fn local_files(run: &Path) -> Result<Vec<(u32, PathBuf)>, StoreError> {
     Ok(files)
 }
 
-/// Written, synced, renamed, and the folder synced.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial).map_err(disk("write", &partial))?;
-    file.write_all(bytes).map_err(disk("write", &partial))?;
-    file.sync_all().map_err(disk("sync", &partial))?;
-    fs::rename(&partial, path).map_err(disk("rename", &partial))?;
-    let Some(folder) = path.parent() else {
-        return Ok(());
-    };
-    sync_folder(folder).map_err(disk("sync", folder))
+/// As the whole of a file, by way of a draft beside it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    Ok(write_whole(path, &path.with_extension("partial"), bytes)?)
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+impl From<NotWhole> for StoreError {
+    fn from(error: NotWhole) -> Self {
+        Self::Disk {
+            doing: error.doing,
+            path: error.path,
+            source: error.source,
+        }
+    }
 }
 
 fn disk<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + 'a {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use consilium_link::sync_folder_of;
 use consilium_protocol::Digest;
 use sha2::Digest as _;
 
@@ -176,13 +177,10 @@ impl NewFile {
             .map_err(|source| StateError::of_disk("sync", &temporary.0, source))?;
         std::fs::rename(&temporary.0, &path)
             .map_err(|source| StateError::of_disk("rename", &temporary.0, source))?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| StateError::of_disk("sync", folder, source))?;
+        sync_folder_of(&path).map_err(|source| {
+            let folder = path.parent().unwrap_or(&path);
+            StateError::of_disk("sync", folder, source)
+        })?;
         Ok((file, path))
     }
 }

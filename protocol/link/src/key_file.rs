@@ -2,11 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::error::IdentityError;
+use crate::whole_file::{sync_folder_of, write_whole};
 
 /// The largest key or certificate file read: a PEM certificate is about 1 KiB.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -23,7 +24,7 @@ pub(crate) fn create_private(path: &Path, pem: &str) -> Result<(), IdentityError
     })?;
     file.write_all(pem.as_bytes())
         .and_then(|()| file.sync_all())
-        .and_then(|()| sync_folder(path))
+        .and_then(|()| sync_folder_of(path))
         .map_err(|source| not_written(path, source))
 }
 
@@ -50,15 +51,8 @@ pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, IdentityErr
 pub(crate) fn write_public(path: &Path, pem: &str) -> Result<(), IdentityError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    let new = PathBuf::from(name);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(pem.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|source| not_written(path, source))
+    write_whole(path, Path::new(&name), pem.as_bytes())
+        .map_err(|error| not_written(path, error.source))
 }
 
 /// Reads a public file.
@@ -89,20 +83,6 @@ fn read(file: File, path: &Path) -> Result<Zeroizing<String>, IdentityError> {
         return Err(IdentityError::NotPem { path: path.into() });
     }
     Ok(text)
-}
-
-/// A new name is durable once its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn not_written(path: &Path, source: io::Error) -> IdentityError {

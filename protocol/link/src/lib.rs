@@ -33,6 +33,7 @@ mod stream;
 mod tests;
 mod tls;
 mod transport;
+mod whole_file;
 
 pub use anchor::TrustAnchor;
 pub use authority::{AUTHORITY_LIFETIME_MS, BACKDATED_MS, CertificateAuthority};
@@ -48,3 +49,4 @@ pub use limits::LinkLimits;
 pub use listener::Listener;
 pub use member_key::MemberKey;
 pub use stream::{CHUNK_HEADER_BYTES, Chunk, RequestStream, StreamReceiver, StreamSender};
+pub use whole_file::{NotWhole, sync_folder_of, write_whole};

@@ -17,6 +17,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The digest of these parts in order, as if they were one.
+    #[must_use]
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut sha = Sha256::new();
+        for part in parts {
+            sha.update(part);
+        }
+        Self(sha.finalize().into())
+    }
+
     /// The digest as the wire carries it; `None` unless it is 32 bytes long.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -56,15 +66,18 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(DigestError);
+        // By the character: a sign is a digit to `u8::from_str_radix`, and none here.
+        let digits: Vec<u8> = text
+            .chars()
+            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect::<Option<_>>()
+            .ok_or(DigestError)?;
+        let (pairs, rest) = digits.as_chunks::<2>();
+        let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
+        match <[u8; 32]>::try_from(bytes) {
+            Ok(bytes) if rest.is_empty() => Ok(Self(bytes)),
+            _ => Err(DigestError),
         }
-        let mut bytes = [0; 32];
-        for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-            let pair = text.get(at..at + 2).ok_or(DigestError)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| DigestError)?;
-        }
-        Ok(Self(bytes))
     }
 }
 
@@ -95,8 +108,20 @@ mod tests {
         );
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!(digest.short(8), "e3b0c442");
-        for wrong in ["", "e3", &"g".repeat(64), &"é".repeat(32)] {
-            assert_eq!(wrong.parse::<Digest>(), Err(DigestError));
+        let short = "ab".repeat(31);
+        let odd = format!("{}a", "ab".repeat(32));
+        let [letters, signs, marks] = ["g".repeat(64), "+f".repeat(32), "é".repeat(32)];
+        for wrong in ["", "e3", "ab", "é", &short, &odd, &letters, &signs, &marks] {
+            assert_eq!(wrong.parse::<Digest>(), Err(DigestError), "{wrong}");
         }
+    }
+
+    #[test]
+    fn parts_are_as_one_and_json_is_the_text() {
+        let digest = Digest::of_parts(&[b"rounds ", b"14"]);
+        assert_eq!(digest, Digest::of(b"rounds 14"));
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(json, format!("\"{digest}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
     }
 }

@@ -109,7 +109,7 @@ impl Frame<'_> {
         out.extend(&fixed);
         out.extend(self.payload);
         out.extend(std::iter::repeat_n(PADDING, padding_bytes(body_bytes)));
-        Some(Digest::of(&[DOMAIN, &len, &fixed, self.payload]))
+        Some(Digest::of_parts(&[DOMAIN, &len, &fixed, self.payload]))
     }
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn hash(bytes: &[u8]) -> Option<Digest> {
     let len: [u8; 4] = take(&mut rest)?;
     let _crc: [u8; 4] = take(&mut rest)?;
     let body = rest.get(..usize::try_from(u32::from_le_bytes(len)).ok()?)?;
-    Some(Digest::of(&[DOMAIN, &len, body]))
+    Some(Digest::of_parts(&[DOMAIN, &len, body]))
 }
 
 /// Whether `bytes` would be a whole frame if only its length field said so.

@@ -18,10 +18,10 @@
 //! needs a [`Head`] kept elsewhere; give it to [`verify()`].
 
 mod damage;
-mod digest;
 mod entries;
 mod error;
 mod frame;
+mod head;
 mod journal;
 mod limits;
 mod scan;
@@ -29,10 +29,11 @@ pub mod storage;
 mod torn;
 mod verify;
 
+pub use consilium_protocol::Digest;
 pub use damage::{Damage, Fault};
-pub use digest::{Digest, DigestInvalid, Head};
 pub use entries::{Entries, Entry, read, read_on};
 pub use error::JournalError;
+pub use head::Head;
 pub use journal::{Appended, Journal, Opened};
 pub use limits::{BATCH_BYTES_CEILING, ENTRY_BYTES_CEILING, KIND_BYTES_MAX, Limits};
 pub use verify::{Verified, VerifyError, verify, verify_on};

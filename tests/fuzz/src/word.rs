@@ -3,7 +3,6 @@
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
-use consilium_journal::Digest as EntryDigest;
 use consilium_link::Fingerprint;
 use consilium_policies::{Day, RuleId};
 use consilium_protocol::token::EnrolmentToken;
@@ -41,7 +40,6 @@ pub fn holds(bytes: &[u8]) {
     written_as_read::<Day>(text);
     reads_back::<Purpose>(text);
     reads_back::<Digest>(text);
-    reads_back::<EntryDigest>(text);
     reads_back::<Fingerprint>(text);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use consilium_link::{Chunk, LinkError, RequestStream, StreamReceiver, StreamSender, wall_clock};
 use consilium_protocol::message::{Fault, Request, Response, SignedRun, TensorsAhead, Train};
-use consilium_protocol::model::{chunk_len, chunks_of};
+use consilium_protocol::model::{append_from_le_bytes, chunk_len, chunks_of};
 use consilium_protocol::{Refusal, RefusalCode, RunId, wire};
 
 use crate::gate::NotReleased;
@@ -288,8 +288,7 @@ async fn receive_state(
             return Err(bad_state("a chunk has another length than was announced"));
         }
         hasher.update(&chunk);
-        let (fours, _) = chunk.as_chunks::<4>();
-        received.extend(fours.iter().map(|four| f32::from_le_bytes(*four)));
+        append_from_le_bytes(&chunk, &mut received);
     }
     if *hasher.finalize().as_bytes() != state.blake3 {
         return Err(bad_state("the state is not the one that was announced"));

@@ -315,21 +315,33 @@ pub fn chunk_len(bytes: u64, index: u64) -> usize {
 /// Parameters as the wire and the disk carry them: IEEE 754 binary32, little-endian.
 #[must_use]
 pub fn to_le_bytes(values: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(values.len() * 4);
-    for value in values {
-        bytes.extend_from_slice(&value.to_le_bytes());
-    }
+    let mut bytes = Vec::new();
+    append_le_bytes(values, &mut bytes);
     bytes
+}
+
+/// As [`to_le_bytes`], at the end of a buffer that is used again and again.
+pub fn append_le_bytes(values: &[f32], bytes: &mut Vec<u8>) {
+    let start = bytes.len();
+    bytes.resize(start + size_of_val(values), 0);
+    let (to, _) = bytes.get_mut(start..).unwrap_or_default().as_chunks_mut();
+    for (to, value) in to.iter_mut().zip(values) {
+        *to = value.to_le_bytes();
+    }
 }
 
 /// The inverse of [`to_le_bytes`]; bytes beyond a multiple of four are left out.
 #[must_use]
 pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
-    let (values, _) = bytes.as_chunks::<4>();
+    let mut values = Vec::new();
+    append_from_le_bytes(bytes, &mut values);
     values
-        .iter()
-        .map(|four| f32::from_le_bytes(*four))
-        .collect()
+}
+
+/// As [`from_le_bytes`], at the end of a vector.
+pub fn append_from_le_bytes(bytes: &[u8], values: &mut Vec<f32>) {
+    let (fours, _) = bytes.as_chunks();
+    values.extend(fours.iter().map(|four| f32::from_le_bytes(*four)));
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use consilium_link::sync_folder_of;
 use consilium_protocol::Digest;
+use consilium_protocol::model::append_le_bytes;
 use sha2::Digest as _;
 
 use super::plan::Plan;
@@ -54,8 +55,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         };
         self.bytes.clear();
-        self.bytes
-            .extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        append_le_bytes(values, &mut self.bytes);
         written.hasher.update(&self.bytes);
         self.file.write(&self.bytes, written.at)?;
         written.at += self.bytes.len() as u64;

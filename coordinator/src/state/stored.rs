@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use consilium_protocol::Digest;
 use consilium_protocol::limits::CHUNK_BYTES_MAX;
-use consilium_protocol::model::{chunk_len, chunks_of};
+use consilium_protocol::model::{append_from_le_bytes, chunk_len, chunks_of};
 
 use super::StateError;
 use super::plan::Plan;
@@ -154,9 +154,8 @@ impl State {
     ) -> Result<(), StateError> {
         let mut bytes = Vec::new();
         self.read_bytes(vector, range, &mut bytes)?;
-        let (quads, _) = bytes.as_chunks::<4>();
         values.clear();
-        values.extend(quads.iter().map(|quad| f32::from_le_bytes(*quad)));
+        append_from_le_bytes(&bytes, values);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use consilium_policies::{Action, Permit, Release};
 use consilium_protocol::frame::{self, FrameError};
 use consilium_protocol::limits::CHUNK_BYTES_MAX;
 use consilium_protocol::message::{Admitted, Evaluated, Metrics, Response, TensorsAhead, Update};
+use consilium_protocol::model::{append_le_bytes, chunks_of};
 use consilium_protocol::{Digest, Refusal, RefusalCode, wire};
 
 use super::Egress;
@@ -169,7 +170,7 @@ impl OutgoingUpdate {
     /// How many chunks the tensors have.
     #[must_use]
     pub fn chunks(&self) -> u64 {
-        self.message.tensors.bytes.div_ceil(CHUNK_BYTES_MAX as u64)
+        chunks_of(self.message.tensors.bytes)
     }
 
     /// One chunk of the tensors, counted from 0: the vectors one after the other, `f32` little-endian, cut at
@@ -187,7 +188,7 @@ impl OutgoingUpdate {
             skipped -= skipped.min(vector.len());
             let part = rest.get(..wanted.min(rest.len())).unwrap_or_default();
             wanted -= part.len();
-            append_little_endian(part, &mut bytes);
+            append_le_bytes(part, &mut bytes);
         }
         (!bytes.is_empty()).then(|| bytes.into())
     }
@@ -237,22 +238,10 @@ fn hash_if_finite(vectors: &[Vec<f32>]) -> Result<[u8; 32], Refusal> {
             return Err(not_a_number("a parameter"));
         }
         bytes.clear();
-        append_little_endian(values, &mut bytes);
+        append_le_bytes(values, &mut bytes);
         hasher.update(&bytes);
     }
     Ok(hasher.finalize().into())
-}
-
-fn append_little_endian(values: &[f32], bytes: &mut Vec<u8>) {
-    let start = bytes.len();
-    bytes.resize(start + values.len() * VALUE_BYTES, 0);
-    let (to, _) = bytes
-        .get_mut(start..)
-        .unwrap_or_default()
-        .as_chunks_mut::<VALUE_BYTES>();
-    for (to, value) in to.iter_mut().zip(values) {
-        *to = value.to_le_bytes();
-    }
 }
 
 fn frame_digest(response: Response) -> Result<Digest, FrameError> {

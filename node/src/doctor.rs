@@ -221,7 +221,11 @@ async fn check_coordinator(config: &Config, credentials: Credentials, findings: 
         }
         Ok(Err(error)) => {
             findings.extend([name(), udp()]);
-            findings.push(Finding::bad("tls", error, "see docs: enrolment"));
+            findings.push(Finding::bad(
+                "tls",
+                error,
+                "if the message names no remedy, have an administrator invite this site again",
+            ));
         }
         Err(_) => findings.push(Finding::bad(
             "udp",

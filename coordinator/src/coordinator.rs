@@ -310,24 +310,17 @@ fn follow(journal: &Journal, index: &Index) -> Result<Members, CoordinatorError>
     let mut members = Members::default();
     let mut entries = journal.entries()?;
     // An index of this journal's own past goes on from where it stands.
-    let mut from = match known {
-        None => Some(0),
-        Some(known) if known.seq == 0 => Some(0),
-        Some(_) => None,
-    };
+    let mut goes_on = known.is_none_or(|known| known.seq == 0);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let event: Event = entry.parse()?;
         members.apply(&event);
-        match from {
-            Some(_) => {
-                index.apply(&event, entry.at_ms, entries.head())?;
-            }
-            None if known == Some(entries.head()) => from = Some(entries.head().seq),
-            None => {}
+        match goes_on {
+            true => drop(index.apply(&event, entry.at_ms, entries.head())?),
+            false => goes_on = known == Some(entries.head()),
         }
     }
-    if from.is_none() {
+    if !goes_on {
         tracing::warn!("the index does not belong to this journal's history; it is rebuilt");
         index.clear()?;
         let mut entries = journal.entries()?;

@@ -37,7 +37,7 @@ pub struct Node {
     prepared: Mutex<BTreeMap<RunId, Arc<PreparedRun>>>,
     participant: Mutex<Participant<ReleasedUpdate>>,
     /// One at a time; queries never wait behind it.
-    trainer: Arc<Mutex<Box<dyn Trainer>>>,
+    trainer: Mutex<Box<dyn Trainer>>,
     pub training: Arc<Semaphore>,
     /// One ask of a run at a time, so that a repeated ask finds the first's result.
     run_locks: Mutex<BTreeMap<RunId, Arc<tokio::sync::Mutex<()>>>>,
@@ -139,7 +139,7 @@ impl Node {
             credentials: RwLock::new(credentials),
             prepared: Mutex::new(BTreeMap::new()),
             participant: Mutex::new(participant),
-            trainer: Arc::new(Mutex::new(trainer)),
+            trainer: Mutex::new(trainer),
             training: Arc::new(Semaphore::new(TRAININGS_AT_ONCE)),
             run_locks: Mutex::new(BTreeMap::new()),
         }))

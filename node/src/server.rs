@@ -73,6 +73,7 @@ async fn connect_and_attend(node: &Arc<Node>, backoff: &mut Backoff) -> Result<C
     let began = tokio::time::Instant::now();
     let closed = match hello(node, &connection).await {
         Ok(()) => attend(node, &connection).await,
+        Err(LinkError::Closed(closed)) => closed,
         Err(error) => {
             tracing::warn!(%error, "the coordinator did not answer our hello");
             connection.close(CloseCode::Done, "no answer to hello");

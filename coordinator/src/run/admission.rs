@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use consilium_protocol::message::{Request, Response};
 use consilium_protocol::{Refusal, Role, SiteName};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
 use super::ask::exchange;
@@ -145,21 +144,9 @@ async fn verdict_of(
     site: SiteName,
     request: Request,
 ) -> (SiteName, Verdict) {
-    let mut presence = coordinator.watch_presence();
     let mut last_error = String::new();
     for _ in 0..TRIES_MAX {
-        let connection = loop {
-            if let Some(connection) = coordinator.connection(Role::Site, &site.clone().into()) {
-                break connection;
-            }
-            // Behind or not: look again.
-            if let Err(RecvError::Closed) = presence.recv().await {
-                return (
-                    site,
-                    Verdict::Failed("the coordinator is shutting down".into()),
-                );
-            }
-        };
+        let connection = coordinator.connected(&site).await;
         match exchange(&connection, request.clone()).await {
             Ok(Response::Admitted(admitted)) => {
                 let admission = Admission {

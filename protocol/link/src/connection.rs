@@ -198,8 +198,11 @@ impl Connection {
 
     /// Closes the connection at once, with everything on it that is not delivered yet.
     /// `reason` is for a person and is cut to 200 bytes.
+    /// One that has ended already keeps its cause: what the peer said last is not forgotten.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.shared.quic.close(code.to_wire(), close::cut(reason));
+        if self.shared.quic.close_reason().is_none() {
+            self.shared.quic.close(code.to_wire(), close::cut(reason));
+        }
     }
 
     /// As [`close`](Self::close), and waits (a second at most) until the peer has been

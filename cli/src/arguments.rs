@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use consilium_journal::Head;
 use consilium_protocol::{MemberName, Role, RunId};
+
+use crate::audit::arguments::AuditCommand;
+use crate::budget::BudgetCommand;
+use crate::stats::arguments::StatsCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -67,6 +70,18 @@ pub(crate) enum Command {
     /// Training runs.
     #[command(subcommand, after_help = "Example:\n  consilium run new heart.toml")]
     Run(RunCommand),
+    /// Counts, histograms, means, quantiles and rankings over the sites' patients.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  consilium stats count --dataset heart-disease --project cardiology --purpose HMB"
+    )]
+    Stats(StatsCommand),
+    /// What was spent of a budget, and what something would cost; offline.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  consilium budget quote count --patients 30 --epsilon 1"
+    )]
+    Budget(BudgetCommand),
     /// Look into a journal, offline.
     #[command(
         subcommand,
@@ -227,36 +242,8 @@ pub(crate) struct Submit {
     pub(crate) stream: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Check a journal from its first entry to its last; find an edit, a reorder, a deletion.
-    #[command(after_help = "Examples:\n  consilium audit verify /srv/consilium\n  \
-        consilium audit verify /srv/consilium --head 812:9f2c...")]
-    Verify {
-        /// A journal's folder, or a node's or coordinator's folder that contains one.
-        folder: PathBuf,
-        /// A head recorded elsewhere (entries:hash), to show that nothing was cut off or rewritten.
-        #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
-        head: Option<Head>,
-    },
-    /// Print the entries of a journal, each checked as it is read.
-    #[command(
-        after_help = "Example:\n  consilium audit show /srv/consilium --kind round-closed --limit 5"
-    )]
-    Show {
-        /// A journal's folder, or a node's or coordinator's folder that contains one.
-        folder: PathBuf,
-        /// Only entries of this kind.
-        #[arg(long)]
-        kind: Option<String>,
-        /// Only the last so many.
-        #[arg(long, default_value_t = 50)]
-        limit: usize,
-    },
-}
-
 /// `90s`, `30m`, `24h`, `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const SECONDS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     SECONDS
         .iter()
@@ -266,16 +253,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         })
         .filter(|lifetime| !lifetime.is_zero())
         .ok_or_else(|| "write a number and a unit, such as 90s, 30m, 24h or 7d".to_owned())
-}
-
-/// `entries:hash`, as `audit verify` prints it.
-fn head(text: &str) -> Result<Head, String> {
-    let wanted = || "write entries:hash, as `consilium audit verify` prints it".to_owned();
-    let (seq, hash) = text.split_once(':').ok_or_else(wanted)?;
-    Ok(Head {
-        seq: seq.parse().map_err(|_| wanted())?,
-        hash: hash.parse().map_err(|_| wanted())?,
-    })
 }
 
 #[cfg(test)]
@@ -356,15 +333,6 @@ mod tests {
             let arguments = parse(line).unwrap();
             assert_eq!(arguments.format, Format::Json);
             assert_eq!(arguments.home.unwrap().as_os_str(), "h");
-        }
-    }
-
-    #[test]
-    fn a_head_reads_back_as_it_was_printed() {
-        let printed = Head::EMPTY.to_string();
-        assert_eq!(head(&printed), Ok(Head::EMPTY));
-        for wrong in ["", "1", "x:00", "1:00", &printed.replace(':', "")] {
-            assert!(head(wrong).is_err(), "{wrong}");
         }
     }
 

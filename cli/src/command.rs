@@ -7,11 +7,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use consilium_link::wall_clock;
 
-use crate::arguments::{Arguments, AuditCommand, Command, Format, RunCommand};
+use crate::arguments::{Arguments, Command, Format, RunCommand};
 use crate::ending::{CliError, Ending, Exit, NoAnswer};
 use crate::home::Home;
 use crate::output::{Answer, Streams, Terminal};
-use crate::{audit, download, membership, run_file, runs};
+use crate::{audit, budget, download, membership, run_file, runs, stats};
 
 /// Runs the command line `args`, the program's name first, on this process's own streams; the
 /// binary's whole `main`.
@@ -127,13 +127,8 @@ async fn carry_out(arguments: Arguments, streams: &mut Streams<'_>) -> Result<An
         Command::Run(RunCommand::Download { run_id, to }) => {
             download::download(&member(streams)?, &run_id, &to).await
         }
-        Command::Audit(AuditCommand::Verify { folder, head }) => {
-            audit::verify_folder(&folder, head)
-        }
-        Command::Audit(AuditCommand::Show {
-            folder,
-            kind,
-            limit,
-        }) => audit::show(&folder, kind.as_deref(), limit),
+        Command::Stats(stats) => stats::ask(&member(streams)?, stats, format, streams).await,
+        Command::Budget(command) => budget::carry_out(command),
+        Command::Audit(command) => audit::carry_out(command),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use consilium_journal::{Fault as JournalFault, JournalError, VerifyError};
 use consilium_link::{CloseCode, Closed, DialError, IdentityError, LinkError};
 use consilium_protocol::message::{Fault, MessageError, RunState, RunSummary};
+use consilium_protocol::query::{FilterError, QueryError};
 use consilium_protocol::run::RunError;
 use consilium_protocol::token::TokenError;
 use consilium_protocol::{Digest, Refusal, RefusalCode, RunId};
@@ -43,6 +44,8 @@ pub(crate) enum NoAnswer {
     Refused(Refusal),
     /// The run that was waited for failed or was stopped.
     RunNotFinished(Box<RunSummary>),
+    /// Of the sites that a query asked, none answered it.
+    NoSiteAnswered { why: String, data: Box<Value> },
     /// Something broke.
     Failed(CliError),
 }
@@ -70,6 +73,8 @@ pub(crate) enum CliError {
     NotWritten { path: PathBuf, source: io::Error },
     #[error("`{path}` exists already and is not overwritten; choose another name")]
     Exists { path: PathBuf },
+    #[error("{message}")]
+    Figures { message: String },
     #[error("{0}")]
     Identity(#[from] IdentityError),
     #[error("{0}")]
@@ -114,10 +119,16 @@ pub(crate) enum CliError {
         "run `{run_id}` was not over within {waited_s} s; it goes on, wait again: consilium run wait {run_id}"
     )]
     OutOfTime { run_id: RunId, waited_s: u64 },
+    #[error("`--where`, {0}")]
+    Filter(FilterError),
+    #[error("{0}")]
+    Query(QueryError),
     #[error("{0}")]
     Verify(#[from] VerifyError),
     #[error("{0}")]
     Journal(#[from] JournalError),
+    #[error("{0}")]
+    Audit(#[from] crate::audit::AuditError),
     #[error("the system refuses what every program needs: {what}")]
     System { what: String },
 }
@@ -162,6 +173,13 @@ impl From<NoAnswer> for Ending {
         match no_answer {
             NoAnswer::Refused(refusal) => Self::of_refusal(refusal),
             NoAnswer::RunNotFinished(run) => Self::of_run(&run),
+            NoAnswer::NoSiteAnswered { why, data } => Self {
+                exit: Exit::Refused,
+                code: "no-site-answered".to_owned(),
+                message: why,
+                remedy: "read what each site says, or ask others: --sites".to_owned(),
+                data: Some(*data),
+            },
             NoAnswer::Failed(error) => Self::of_error(error),
         }
     }
@@ -272,12 +290,15 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::ModelTooLarge { .. } => (Exit::Refused, "model-too-large"),
         CliError::ModelDigest { .. } => (Exit::Refused, "model-digest"),
         CliError::OutOfTime { .. } => (Exit::OutOfTime, "out-of-time"),
+        CliError::Filter(_) => (Exit::Usage, "bad-filter"),
+        CliError::Query(_) => (Exit::Usage, "bad-query"),
         CliError::Verify(error) => (Exit::Refused, verify_code(error)),
         CliError::Journal(JournalError::Damaged(damage)) => {
             (Exit::Refused, fault_code(damage.fault))
         }
         CliError::Journal(JournalError::NoJournal { .. }) => (Exit::Refused, "no-journal"),
         CliError::Journal(_) => (Exit::Refused, "journal-unreadable"),
+        CliError::Audit(error) => (Exit::Refused, error.code()),
         CliError::System { .. } => (Exit::Refused, "system"),
     }
 }
@@ -302,7 +323,7 @@ fn verify_code(error: &VerifyError) -> &'static str {
         VerifyError::NoJournal { .. } => "no-journal",
         VerifyError::Damaged(damage) => fault_code(damage.fault),
         VerifyError::Truncated { .. } => "journal-cut",
-        VerifyError::Rewritten { .. } => "journal-rewritten",
+        VerifyError::Rewritten { .. } | VerifyError::OtherRoot { .. } => "journal-rewritten",
         VerifyError::Unreadable(_) => "journal-unreadable",
     }
 }

@@ -13,7 +13,9 @@
 //! | `progress` | what those events mean to a person |
 //! | `display` | that, as a bar or as lines |
 //! | `download` | the finished model, verified |
+//! | `stats` | a question to the sites, and its figures |
 //! | `audit` | a journal, offline |
+//! | `budget` | what was spent, and what something would cost |
 //! | `ending` | how a command can end, and with which exit code |
 //! | `output` | text for people, one envelope for programs |
 //! | `moment` | how a time is written |
@@ -22,6 +24,7 @@
 
 mod arguments;
 mod audit;
+mod budget;
 mod command;
 mod display;
 mod download;
@@ -35,6 +38,7 @@ mod progress;
 mod run_file;
 mod runs;
 mod session;
+mod stats;
 
 pub use command::{execute, run};
 pub use output::{Streams, Terminal};

@@ -22,6 +22,23 @@ pub(crate) fn utc(at_ms: u64) -> String {
     }
 }
 
+/// `2026-11-24T13:26:16.123Z`, as FHIR writes an instant.
+pub(crate) fn instant(at_ms: u64) -> String {
+    // No clock is beyond the year 9999; one that is reads as 1970 rather than as no instant at all.
+    let seconds = i64::try_from(at_ms / 1000).unwrap_or(0);
+    let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+        at_ms % 1000
+    )
+}
+
 /// A moment that may not have come: `-` for zero.
 pub(crate) fn utc_or_dash(at_ms: u64) -> String {
     match at_ms {
@@ -55,6 +72,7 @@ mod tests {
         assert_eq!(utc(1_795_526_776_999), "2026-11-24 13:26:16 UTC");
         assert_eq!(utc(u64::MAX), "18446744073709551615 ms after 1970");
         assert_eq!(utc_or_dash(0), "-");
+        assert_eq!(instant(1_795_526_776_999), "2026-11-24T13:26:16.999Z");
     }
 
     #[test]

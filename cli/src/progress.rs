@@ -34,6 +34,9 @@ enum Heard {
         site: SiteName,
         refusal: Refusal,
     },
+    SiteWaits {
+        site: SiteName,
+    },
     RunStarted {
         sites: Vec<SiteName>,
         #[serde(default)]
@@ -134,6 +137,7 @@ impl Progress {
                 format!("{site} admits the run, with {} records", admission.records)
             }
             Heard::SiteRefused { site, refusal } => format!("{site} refuses the run: {refusal}"),
+            Heard::SiteWaits { site } => format!("waiting for approval at site {site}"),
             Heard::RunStarted { sites, missing } => {
                 let all = sites.len() + missing.len();
                 let causes = missing

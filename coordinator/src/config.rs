@@ -141,6 +141,11 @@ impl Folder {
         self.root.join("journal")
     }
 
+    /// What was witnessed of the sites' journals.
+    pub fn witnessed(&self) -> PathBuf {
+        self.root.join("witnessed")
+    }
+
     pub fn index(&self) -> PathBuf {
         self.root.join("index.sled")
     }

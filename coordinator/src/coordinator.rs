@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use consilium_journal::checkpoint::Witness;
 use consilium_journal::{Journal, JournalError, Limits};
 use consilium_link::{CertificateAuthority, Connection, Credentials, IdentityError, wall_clock};
 use consilium_protocol::{MemberName, Millis, Refusal, Role, RunId, SiteName};
@@ -13,6 +14,7 @@ use crate::config::{Config, ConfigError, Folder};
 use crate::event::Event;
 use crate::index::{Index, IndexError};
 use crate::members::Members;
+use crate::query::OpenQueries;
 use crate::run::record::RunRecord;
 
 /// Comings and goings that a slow run driver may fall behind by; it then looks anew.
@@ -27,6 +29,7 @@ pub struct Coordinator {
     pub folder: Folder,
     pub authority: CertificateAuthority,
     pub credentials: Credentials,
+    pub witness: Witness,
     journal: Journal,
     index: Index,
     books: Mutex<Books>,
@@ -35,6 +38,7 @@ pub struct Coordinator {
     presence: broadcast::Sender<Presence>,
     /// Runs that may train at the same time.
     pub active_runs: Arc<Semaphore>,
+    pub open_queries: OpenQueries,
 }
 
 /// What changes with every entry or connection; locked briefly, never across an await.
@@ -106,9 +110,17 @@ impl Coordinator {
         }
         let index = Index::open(&folder.index())?;
         let members = follow(&journal, &index)?;
+        let witness = Witness::open(&folder.witnessed())?;
+        for file in witness.passed_over() {
+            tracing::warn!(
+                file,
+                "what was witnessed of a site was cut short or changed"
+            );
+        }
         let active_runs = Arc::new(Semaphore::new(config.active_runs_max));
         Ok(Arc::new(Self {
             config,
+            witness,
             folder,
             authority,
             credentials,
@@ -121,6 +133,7 @@ impl Coordinator {
             pen: Mutex::new(()),
             presence: broadcast::channel(PRESENCE_BACKLOG).0,
             active_runs,
+            open_queries: OpenQueries::default(),
         }))
     }
 
@@ -244,6 +257,21 @@ impl Coordinator {
     #[must_use]
     pub fn connection(&self, role: Role, name: &MemberName) -> Option<Connection> {
         self.books().connections.get(&(role, name.clone())).cloned()
+    }
+
+    /// A connected site that is not this one: the next by name, so that it is mostly the same.
+    #[must_use]
+    pub fn another_site(&self, site: &MemberName) -> Option<SiteName> {
+        let books = self.books();
+        let sites: Vec<&MemberName> = books
+            .connections
+            .keys()
+            .filter(|(role, name)| *role == Role::Site && name != site)
+            .map(|(_, name)| name)
+            .collect();
+        let next = sites.iter().find(|name| **name > site);
+        let next = next.or_else(|| sites.first());
+        next.map(|name| SiteName::from((*name).clone()))
     }
 
     /// A site's connection as soon as it has one.

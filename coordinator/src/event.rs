@@ -1,9 +1,12 @@
 //! What the coordinator's journal records. Names and fields never change meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consilium_protocol::message::{Metrics, RunState};
-use consilium_protocol::{Digest, MemberName, Refusal, Role, RunId, SiteName};
+use consilium_protocol::message::{Metrics, Missing, RunState};
+use consilium_protocol::{
+    DatasetName, Digest, MemberName, ProjectName, Purpose, Refusal, RefusalCode, Role, RunId,
+    SiteName,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::round::{Contribution, MissingCause};
@@ -63,6 +66,12 @@ pub enum Event {
         site: SiteName,
         refusal: Refusal,
     },
+    /// A site has not decided yet: a person there has to approve the run first. It is asked again until admission ends.
+    SiteWaits {
+        run_id: RunId,
+        site: SiteName,
+        refusal: Refusal,
+    },
     /// Training begins with these sites and no others.
     RunStarted {
         run_id: RunId,
@@ -100,6 +109,25 @@ pub enum Event {
         run_id: RunId,
         by: MemberName,
     },
+    /// A researcher asks sites a question, whose text the sites keep.
+    QueryAsked {
+        /// SHA-256 of its canonical text.
+        query: Digest,
+        researcher: MemberName,
+        project: ProjectName,
+        purpose: Purpose,
+        dataset: DatasetName,
+        statistic: String,
+        sites: BTreeSet<SiteName>,
+    },
+    /// What came of it; no figure.
+    QueryAnswered {
+        query: Digest,
+        researcher: MemberName,
+        answered: BTreeSet<SiteName>,
+        refused: BTreeMap<SiteName, RefusalCode>,
+        missing: BTreeMap<SiteName, Missing>,
+    },
 }
 
 /// What a site said when it admitted a run.
@@ -123,11 +151,14 @@ impl Event {
             Self::RunSubmitted { .. } => "run-submitted",
             Self::SiteAdmitted { .. } => "site-admitted",
             Self::SiteRefused { .. } => "site-refused",
+            Self::SiteWaits { .. } => "site-waits",
             Self::RunStarted { .. } => "run-started",
             Self::RoundClosed { .. } => "round-closed",
             Self::RunEvaluated { .. } => "run-evaluated",
             Self::RunEnded { .. } => "run-ended",
             Self::RunResumed { .. } => "run-resumed",
+            Self::QueryAsked { .. } => "query-asked",
+            Self::QueryAnswered { .. } => "query-answered",
         }
     }
 
@@ -139,10 +170,13 @@ impl Event {
             | Self::MemberInvited { .. }
             | Self::MemberEnrolled { .. }
             | Self::CertificateRenewed { .. }
-            | Self::MemberEvicted { .. } => None,
+            | Self::MemberEvicted { .. }
+            | Self::QueryAsked { .. }
+            | Self::QueryAnswered { .. } => None,
             Self::RunSubmitted { run_id, .. }
             | Self::SiteAdmitted { run_id, .. }
             | Self::SiteRefused { run_id, .. }
+            | Self::SiteWaits { run_id, .. }
             | Self::RunStarted { run_id, .. }
             | Self::RoundClosed { run_id, .. }
             | Self::RunEvaluated { run_id, .. }

@@ -67,14 +67,6 @@ async fn attend(coordinator: Arc<Coordinator>, connection: Connection) {
         return connection.close(CloseCode::NotAdmitted, &refusal.reason);
     }
     tracing::info!(%role, %name, address = %connection.peer_address(), "connected");
-    if role == Role::Site
-        && let Some(replaced) = coordinator.arrive(role, &name, connection.clone())
-    {
-        replaced.close(
-            CloseCode::Replaced,
-            "a newer connection of this member took its place",
-        );
-    }
     let cause = converse(&coordinator, &connection, role, &name, certificate).await;
     coordinator.leave(role, &name, &connection);
     tracing::info!(%role, %name, %cause, "disconnected");
@@ -116,6 +108,9 @@ async fn converse(
             Ok(next) => next,
             Err(error) => return error.to_string(),
         };
+        if role == Role::Site && matches!(asked.0, Ok(Request::Hello(_))) {
+            takes_its_place(coordinator, connection, name);
+        }
         let caller = session::Caller {
             role,
             name: name.clone(),
@@ -126,6 +121,18 @@ async fn converse(
             answering.await;
             drop(place);
         });
+    }
+}
+
+/// A site's node has said hello: from now on this is the connection that the site is asked over. Whoever only looks,
+/// with the site's credentials, says no hello and takes nobody's place.
+fn takes_its_place(coordinator: &Coordinator, connection: &Connection, name: &MemberName) {
+    let replaced = coordinator.arrive(Role::Site, name, connection.clone());
+    if let Some(replaced) = replaced.filter(|replaced| !replaced.is_same(connection)) {
+        replaced.close(
+            CloseCode::Replaced,
+            "a newer connection of this member took its place",
+        );
     }
 }
 

@@ -15,8 +15,10 @@ use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, RunId};
 
 use crate::coordinator::{Coordinator, CoordinatorError, RunSignal};
 use crate::event::Event;
+use crate::query;
 use crate::run::{self, record::RunRecord};
 use crate::server::{fault_of, send};
+use crate::witness;
 
 /// Longest that an invitation may stay open.
 const INVITATION_LIFETIME_S_MAX: u64 = 30 * 86_400;
@@ -126,7 +128,16 @@ async fn as_member(
             Ok(Some(Response::Welcome {
                 consortium: coordinator.config.name.clone(),
                 software_version: env!("CARGO_PKG_VERSION").into(),
+                witnessed: witness::last_of(coordinator, &caller.name),
             }))
+        }
+        (Role::Site, Request::Cosign(asked)) => {
+            let cosigned = witness::cosign(coordinator, &caller.name, asked).await??;
+            Ok(Some(Response::Cosigned(cosigned)))
+        }
+        (Role::Site, Request::WitnessPeer { site, cosign }) => {
+            let cosigned = witness::by_peer(coordinator, &caller.name, &site, cosign).await??;
+            Ok(Some(Response::Cosigned(cosigned)))
         }
         (Role::Admin, Request::Invite(invite)) => {
             invite_member(coordinator, caller, invite).await.map(Some)
@@ -143,6 +154,12 @@ async fn as_member(
             run::submit(coordinator, caller, run, &token)
                 .await?
                 .map(Some)
+                .map_err(Into::into)
+        }
+        (Role::Researcher, Request::Query { query, timeout_ms }) => {
+            query::ask(coordinator, caller, query, timeout_ms)
+                .await?
+                .map(|result| Some(Response::QueryResult(result)))
                 .map_err(Into::into)
         }
         (Role::Researcher | Role::Admin | Role::Officer, Request::ListRuns) => {

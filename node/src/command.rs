@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use consilium_protocol::Digest;
 use consilium_protocol::token::EnrolmentToken;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::doctor::{self, Finding, Standing};
 use crate::enrol::{self, EnrolError};
+use crate::gate::Wanted;
 use crate::node::{Node, NodeError};
+use crate::officer;
 use crate::server;
 
 /// Longest token file.
@@ -64,11 +67,59 @@ enum Command {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// Show the runs and questions that wait for an officer's approval, or approve one by the hash of its text.
+    #[command(
+        after_help = "Examples:\n  consilium-node approvals --folder /srv/node\n  consilium-node approvals --folder /srv/node approve 3b1f… --key /home/olga/consilium"
+    )]
+    Approvals {
+        #[arg(long)]
+        folder: PathBuf,
+        #[command(subcommand)]
+        word: Option<ApprovalWord>,
+    },
+    /// Show the results that wait in the outbox, or release one by its hash.
+    #[command(
+        after_help = "Examples:\n  consilium-node outbox --folder /srv/node\n  consilium-node outbox --folder /srv/node release 3b1f… --key /home/olga/consilium"
+    )]
+    Outbox {
+        #[arg(long)]
+        folder: PathBuf,
+        #[command(subcommand)]
+        word: Option<OutboxWord>,
+    },
+    /// Show what was spent and what is left, by data set and project, and how many patients are left out of answers.
+    #[command(after_help = "Example:\n  consilium-node budget --folder /srv/node")]
+    Budget {
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// Count what passed the gate and what was refused, from the node's journal.
     #[command(after_help = "Example:\n  consilium-node status --folder /srv/node")]
     Status {
         #[arg(long)]
         folder: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ApprovalWord {
+    /// Approve the run or question whose text has this hash.
+    Approve {
+        hash: Digest,
+        /// The officer's own folder, with her key.
+        #[arg(long)]
+        key: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum OutboxWord {
+    /// Let the result of this hash leave.
+    Release {
+        hash: Digest,
+        /// The officer's own folder, with her key.
+        #[arg(long)]
+        key: PathBuf,
     },
 }
 
@@ -91,6 +142,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { folder } => check(&folder, format),
         Command::Run { folder } => serve(&folder),
         Command::Status { folder } => status(&folder).map(|data| report(format, 0, &data)),
+        Command::Approvals { folder, word } => {
+            let word = word.map(|ApprovalWord::Approve { hash, key }| (hash, key));
+            officers_word(&folder, Wanted::Approval, word).map(|data| report(format, 0, &data))
+        }
+        Command::Outbox { folder, word } => {
+            let word = word.map(|OutboxWord::Release { hash, key }| (hash, key));
+            officers_word(&folder, Wanted::Release, word).map(|data| report(format, 0, &data))
+        }
+        Command::Budget { folder } => budget(&folder, format).map(|data| report(format, 0, &data)),
     };
     match done {
         Ok(code) => code,
@@ -202,6 +262,27 @@ fn status(folder: &Path) -> Result<Value, EnrolError> {
         .map(|(row, count)| json!({ "what": row, "count": count }))
         .collect();
     Ok(json!({ "passes": rows }))
+}
+
+fn officers_word(
+    folder: &Path,
+    wanted: Wanted,
+    word: Option<(Digest, PathBuf)>,
+) -> Result<Value, EnrolError> {
+    let told = match word {
+        None => officer::waiting(folder, wanted),
+        Some((hash, key)) => officer::say_yes(folder, wanted, hash, &key),
+    };
+    Ok(told?)
+}
+
+/// People read the lines, programs the figures.
+fn budget(folder: &Path, format: Format) -> Result<Value, EnrolError> {
+    let mut told = officer::budget(folder)?;
+    if let (Format::Text, Some(told)) = (format, told.as_object_mut()) {
+        told.remove("datasets");
+    }
+    Ok(told)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {

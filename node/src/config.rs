@@ -1,15 +1,21 @@
 //! The node's configuration: one commented TOML in its folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use consilium_policies::Officer;
 use consilium_protocol::RunId;
 use serde::Deserialize;
 
 use crate::data::Declaration;
+use crate::gate::Signers;
 use crate::train::{DeviceChoice, TrainerChoice};
 
 /// The configuration's file name, inside the node's folder.
 pub const FILE_NAME: &str = "node.toml";
+
+/// Two people agree on what may leave.
+const SIGNATURES_UNLESS_WRITTEN: usize = 2;
 
 /// As `init` writes it; `{coordinator}` is filled in.
 pub const TEMPLATE: &str = r#"# Consilium node. Check a change with `consilium-node check`, then restart the node.
@@ -26,6 +32,20 @@ trainer = "burn"
 
 # The compliance officer's folder. Without a policy.toml in it, nothing leaves this node.
 policy-folder = "policy"
+
+# Whose signatures a policy needs here: pin two officers' public keys, which `consilium policy sign` shows, and take
+# out `unsigned`. Until then whoever can write into the folder decides what may leave.
+[policy]
+unsigned = true
+# officers = ["olga:<64 hexadecimal digits>", "otto:<64 hexadecimal digits>"]
+# signatures = 2
+
+# How often this site's journal is shown to its witnesses, so that nobody can set it back unseen: after so many seconds
+# or so many entries.
+#
+# [checkpoint]
+# every-s = 60
+# every-entries = 1000
 
 # The data sets that runs may ask for, by name. The schema says what the columns are.
 #
@@ -46,8 +66,66 @@ pub struct Config {
     #[serde(default)]
     pub trainer: TrainerChoice,
     pub policy_folder: PathBuf,
+    pub policy: PolicySigners,
+    /// How often the journal's standing is told to its witnesses.
+    #[serde(default)]
+    pub checkpoint: crate::witness::Pace,
     #[serde(default, rename = "dataset")]
     pub datasets: Vec<Declaration>,
+}
+
+/// Who signs policies: officers, or, said in so many words, nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PolicySigners {
+    #[serde(default)]
+    officers: Vec<Officer>,
+    signatures: Option<usize>,
+    #[serde(default)]
+    unsigned: bool,
+}
+
+impl PolicySigners {
+    /// Nobody signs.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        self.unsigned
+    }
+
+    /// What the gate needs to know.
+    #[must_use]
+    pub fn signers(&self) -> Signers {
+        Signers {
+            officers: self.officers.clone(),
+            at_least: self.signatures.unwrap_or(SIGNATURES_UNLESS_WRITTEN),
+        }
+    }
+
+    /// What is wrong with it, if anything is.
+    fn problem(&self) -> Option<String> {
+        let at_least = self.signatures.unwrap_or(SIGNATURES_UNLESS_WRITTEN);
+        let keys: BTreeSet<_> = self.officers.iter().map(|officer| officer.key).collect();
+        let names: BTreeSet<_> = self.officers.iter().map(|officer| &officer.name).collect();
+        let problem = match (self.unsigned, self.officers.is_empty()) {
+            (true, true) if self.signatures.is_none() => return None,
+            (true, _) => {
+                "`unsigned = true` stands beside officers or signatures; remove one or the other"
+            }
+            (false, true) => {
+                "[policy] pins no officer; write `officers = [\"name:key\", …]`, or `unsigned = true`"
+            }
+            (false, false)
+                if keys.len() < self.officers.len() || names.len() < self.officers.len() =>
+            {
+                "two officers have the same name or key; each has her own"
+            }
+            (false, false) if at_least == 0 || at_least > self.officers.len() => {
+                "`signatures` must be from 1 to the number of officers"
+            }
+            (false, false) => return None,
+        };
+        Some(problem.to_owned())
+    }
 }
 
 /// The configuration cannot be used.
@@ -79,7 +157,10 @@ impl Config {
             path: path.clone(),
             message: error.to_string().trim_end().to_owned(),
         })?;
-        let mut names = std::collections::BTreeSet::new();
+        if let Some(message) = config.policy.problem() {
+            return Err(ConfigError::Syntax { path, message });
+        }
+        let mut names = BTreeSet::new();
         if let Some(twice) = config.datasets.iter().find(|d| !names.insert(&d.name)) {
             return Err(ConfigError::Twice {
                 path,
@@ -119,6 +200,30 @@ impl Folder {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
+    }
+
+    /// The exact answers that were given: what they were about, and no answer.
+    #[must_use]
+    pub fn exact_answers(&self) -> PathBuf {
+        self.root.join("exact-answers")
+    }
+
+    /// What this node saw of other sites' journals.
+    #[must_use]
+    pub fn witnessed(&self) -> PathBuf {
+        self.root.join("witnessed")
+    }
+
+    /// Who was charged, and the kept answers: nobody outside the site may read it, and without it nothing leaves.
+    #[must_use]
+    pub fn vault(&self) -> PathBuf {
+        self.root.join("vault")
+    }
+
+    /// What waits for an officer's word, and her word.
+    #[must_use]
+    pub fn approvals(&self) -> PathBuf {
+        self.root.join("approvals")
     }
 
     /// What can be rebuilt.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use consilium_link::{
     CloseCode, Credentials, DialError, Dialer, LinkLimits, certificate_issued_at, wall_clock,
 };
-use consilium_protocol::Role;
+use consilium_protocol::{MemberName, Role};
 use serde::Serialize;
 
 use crate::config::{Config, Folder};
@@ -247,20 +247,40 @@ fn check_device(config: &Config) -> Finding {
 }
 
 fn check_policy(root: &Path, config: &Config) -> Finding {
-    match read_policy(&root.join(&config.policy_folder)) {
-        Ok(bundle) => Finding::good(
+    let bundle = match read_policy(&root.join(&config.policy_folder)) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            return Finding::bad(
+                "policy",
+                error,
+                "the compliance officers must put a valid policy there",
+            );
+        }
+    };
+    let told = format!(
+        "`{}` version {}, {} permits",
+        bundle.name(),
+        bundle.version(),
+        bundle.rules().len()
+    );
+    if config.policy.is_unsigned() {
+        return Finding::new(
             "policy",
-            format!(
-                "`{}` version {}, {} permits",
-                bundle.name(),
-                bundle.version(),
-                bundle.rules().len()
-            ),
-        ),
-        Err(error) => Finding::bad(
+            Standing::Warning,
+            format!("{told}; nobody has to sign it"),
+            "pin two officers' keys under [policy] in node.toml: until then whoever can write into the folder decides",
+        );
+    }
+    let signers = config.policy.signers();
+    match bundle.verify(&signers.officers, signers.at_least) {
+        Ok(officers) => {
+            let names: Vec<&str> = officers.iter().map(MemberName::as_str).collect();
+            Finding::good("policy", format!("{told}, signed by {}", names.join(", ")))
+        }
+        Err(problem) => Finding::bad(
             "policy",
-            error,
-            "the compliance officer must put a valid policy.toml there",
+            problem,
+            "the compliance officers must sign it with `consilium policy sign`",
         ),
     }
 }

@@ -14,10 +14,12 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, ConfigError, Folder};
 use crate::data::{DataError, DataSet, Prepared};
-use crate::gate::{Gate, GateFault, OutgoingUpdate, Released};
+use crate::gate::{ApprovalError, Approvals, Gate, GateFault, OutgoingUpdate, Records, Released};
+use crate::query::{ExactRegister, PatientNumbers};
 use crate::round::{Participant, RoundIn, RoundOut};
 use crate::run_store::{self, StoreError};
 use crate::train::{DeviceError, Trainer, trainer};
+use crate::witness::{Testimony, TestimonyError};
 
 /// Trainings at one time: a device is not faster by sharing it, and the second would
 /// need the first's memory again.
@@ -32,6 +34,9 @@ pub struct Node {
     pub folder: Folder,
     pub site: SiteName,
     pub gate: Gate,
+    pub testimony: Testimony,
+    pub exact_answers: ExactRegister,
+    pub patient_numbers: PatientNumbers,
     credentials: RwLock<Credentials>,
     datasets: BTreeMap<DatasetName, Result<Arc<DataSet>, DataError>>,
     prepared: Mutex<BTreeMap<RunId, Arc<PreparedRun>>>,
@@ -66,6 +71,10 @@ pub enum NodeError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Gate(#[from] GateFault),
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    #[error(transparent)]
+    Testimony(#[from] TestimonyError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -110,8 +119,20 @@ impl Node {
                 "the journal's last entry was cut short by a crash and was never acknowledged; it is removed"
             );
         }
+        let journal = Arc::new(journal);
+        let testimony = Testimony::open(
+            journal.clone(),
+            &folder.journal(),
+            &folder.witnessed(),
+            &credentials,
+            &site,
+        )?;
         let policy = root.join(&config.policy_folder);
-        let (gate, opened) = Gate::open(Arc::new(journal), &policy, &folder.state(), wall_clock())?;
+        let records = Records::open(journal, &folder.vault())?;
+        let (gate, opened) = Gate::open(records, &policy, &folder.state(), wall_clock())?;
+        let signers = config.policy.signers();
+        let approvals = Approvals::new(&folder.approvals(), signers.officers.clone());
+        let gate = gate.with_signers(signers).with_approvals(approvals);
         if opened.abandoned > 0 {
             tracing::warn!(
                 passes = opened.abandoned,
@@ -132,10 +153,13 @@ impl Node {
         }
         Ok(Arc::new(Self {
             datasets: open_datasets(&config, root),
+            exact_answers: ExactRegister::new(&folder.exact_answers()),
+            patient_numbers: PatientNumbers::default(),
             config,
             folder,
             site,
             gate,
+            testimony,
             credentials: RwLock::new(credentials),
             prepared: Mutex::new(BTreeMap::new()),
             participant: Mutex::new(participant),
@@ -319,7 +343,7 @@ pub fn ask_of(
         researcher: researcher.clone(),
         purpose: document.purpose.clone(),
         dataset: document.dataset.clone(),
-        run: run_id.clone(),
+        run: Some(run_id.clone()),
         run_digest: spec.digest(),
         action,
     }

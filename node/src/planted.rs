@@ -12,6 +12,8 @@ pub enum Planted {
     KeepForAnyState,
     /// Local values of one round only are kept.
     KeepOneRound,
+    /// Local values that could not be written down are built on all the same.
+    BuildOnUnpersisted,
 }
 
 #[cfg(feature = "planted-faults")]

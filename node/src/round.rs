@@ -77,8 +77,8 @@ pub enum RoundIn<U> {
         local: LocalValues,
         update: Arc<U>,
     },
-    /// What stays here of a released update could not be written down.
-    NotPersisted { run_id: RunId },
+    /// What stays here of a round's released update could not be written down.
+    NotPersisted { run_id: RunId, round: u32 },
     /// The coordinator says that the run is over.
     Ended { run_id: RunId },
 }
@@ -295,10 +295,14 @@ impl<U> Machine for Participant<U> {
                 local,
                 update,
             } => self.released(train, local, update),
-            RoundIn::NotPersisted { run_id } => {
-                // Never sent from memory: the round is trained again when it is asked for again.
+            RoundIn::NotPersisted { run_id, round } => {
+                // Never sent from memory: the round is trained again when it is asked for again. Nor is the next one
+                // trained from values that a restart would not find.
                 if let Some(run) = self.runs.get_mut(&run_id) {
                     run.kept = None;
+                    if !is_planted(Planted::BuildOnUnpersisted) {
+                        run.local.remove(&round);
+                    }
                 }
                 Vec::new()
             }
@@ -453,6 +457,23 @@ data = { features = [{ column = "a" }, { column = "b" }], label = { column = "y"
             0,
             "round 0 can always be made anew"
         );
+    }
+
+    #[test]
+    fn nothing_is_built_on_values_that_are_on_no_disk() {
+        let mut site = site(RUN);
+        release(&mut site, 1, 0.5);
+        release(&mut site, 2, 0.75);
+        let lost = RoundIn::NotPersisted {
+            run_id: run_id(),
+            round: 2,
+        };
+        assert!(site.step(Millis(0), lost).is_empty());
+        // As after a restart: the round may be trained again, and none that follows it.
+        assert_eq!(plan(&mut site, 2).local.parameters, [0.5]);
+        assert_eq!(refusal(asked(&mut site, ask(3))), RefusalCode::WrongRound);
+        release(&mut site, 2, 0.75);
+        assert_eq!(plan(&mut site, 3).local.parameters, [0.75]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use consilium_protocol::{Digest, wire};
 use tokio::sync::watch;
 
 use crate::node::{Node, NodeError};
-use crate::session;
+use crate::{session, witness};
 
 /// A connection that stood this long makes the next trouble a new one.
 const STEADY_MS: u64 = 10_000;
@@ -72,7 +72,10 @@ async fn connect_and_attend(node: &Arc<Node>, backoff: &mut Backoff) -> Result<C
     let connection = dialer.dial(&node.config.coordinator).await?;
     let began = tokio::time::Instant::now();
     let closed = match hello(node, &connection).await {
-        Ok(()) => attend(node, &connection).await,
+        Ok(welcome) => {
+            tokio::spawn(witnessed(node.clone(), connection.clone(), welcome));
+            attend(node, &connection).await
+        }
         Err(LinkError::Closed(closed)) => closed,
         Err(error) => {
             tracing::warn!(%error, "the coordinator did not answer our hello");
@@ -96,16 +99,29 @@ async fn connect_and_attend(node: &Arc<Node>, backoff: &mut Backoff) -> Result<C
     Ok(closed)
 }
 
-async fn hello(node: &Node, connection: &Connection) -> Result<(), LinkError> {
+/// Compares the journal with what was witnessed of it, then has it witnessed on, until the connection ends.
+async fn witnessed(node: Arc<Node>, connection: Connection, welcome: Vec<u8>) {
+    witness::meet(&node, &connection, welcome).await;
+    witness::keep_witnessed(node, connection).await;
+}
+
+/// Says hello; what the coordinator has witnessed of this site comes back.
+async fn hello(node: &Node, connection: &Connection) -> Result<Vec<u8>, LinkError> {
     let hello = Request::Hello(Hello {
         software_version: env!("CARGO_PKG_VERSION").into(),
         datasets: node.dataset_names(),
     });
     let response = exchange(connection, hello).await?;
-    if let Response::Welcome { consortium, .. } = response {
-        tracing::info!(site = %node.site, consortium, coordinator = %connection.peer_address(), "connected");
-    }
-    Ok(())
+    let Response::Welcome {
+        consortium,
+        witnessed,
+        ..
+    } = response
+    else {
+        return Ok(Vec::new());
+    };
+    tracing::info!(site = %node.site, consortium, coordinator = %connection.peer_address(), "connected");
+    Ok(witnessed)
 }
 
 /// One request without tensors, one answer.

@@ -10,12 +10,20 @@ use consilium_protocol::{Refusal, RefusalCode, RunId, wire};
 
 use crate::gate::NotReleased;
 use crate::node::{Node, ReleasedUpdate};
+use crate::query;
 use crate::round::{Plan, RoundIn, RoundOut};
 use crate::run_store;
+use crate::witness;
 use crate::work;
 
 /// How long the coordinator may take to say its request once its stream is open.
 const REQUEST_WAIT_MS: u64 = 30_000;
+
+/// How long the coordinator may take to say whether it took an update that has gone.
+const VERDICT_WAIT_MS: u64 = 30_000;
+
+/// How long a request waits for the first comparison of the journal with what was witnessed of it.
+const COMPARED_WAIT_MS: u64 = 20_000;
 
 /// Why a request has no ordinary answer.
 enum NoAnswer {
@@ -68,6 +76,10 @@ pub async fn attend(node: Arc<Node>, mut stream: RequestStream) {
         }
     };
     let (mut sender, mut receiver) = stream.split();
+    let trains = match &request {
+        Ok(Request::Train(train)) => Some(train.state.clone()),
+        _ => None,
+    };
     let answered = match request {
         Err(error) => Err(NoAnswer::Refused(Refusal::new(
             RefusalCode::BadRequest,
@@ -76,6 +88,7 @@ pub async fn attend(node: Arc<Node>, mut stream: RequestStream) {
         ))),
         Ok(request) => answer(&node, request, &mut sender, &mut receiver).await,
     };
+    let may_be_judged = matches!(answered, Ok(()) | Err(NoAnswer::Link(_)));
     let sent = match answered {
         Ok(()) => Ok(()),
         Err(NoAnswer::Refused(refusal)) => {
@@ -96,6 +109,30 @@ pub async fn attend(node: Arc<Node>, mut stream: RequestStream) {
             sender.abandon(2);
         }
     }
+    if let Some(asked) = trains.filter(|_| may_be_judged) {
+        hear_verdict(&asked, &mut receiver).await;
+    }
+}
+
+/// The coordinator ends its half of the stream once it has the update, or says why it does not take it: the operator
+/// of this site should know.
+async fn hear_verdict(asked: &TensorsAhead, receiver: &mut StreamReceiver) {
+    let wait = Duration::from_millis(VERDICT_WAIT_MS);
+    let verdict = receiver.receive_within::<wire::Response>(wait).await;
+    // An end without a word, and one that cannot be understood, refuse nothing.
+    if let Ok(Ok(Response::Refusal(refusal))) = verdict.map(Response::try_from) {
+        let Refusal {
+            code,
+            reason,
+            remedy,
+            ..
+        } = refusal;
+        let (run_id, round) = (&asked.run_id, asked.round);
+        tracing::warn!(
+            %run_id, round, code = code.as_str(), %reason, %remedy,
+            "the coordinator does not take this site's update"
+        );
+    }
 }
 
 async fn answer(
@@ -104,7 +141,27 @@ async fn answer(
     sender: &mut StreamSender,
     receiver: &mut StreamReceiver,
 ) -> Result<(), NoAnswer> {
+    // Before anything is answered: is this journal the one that was witnessed? That a run ended is no question.
+    let witnessed = node.testimony.witnessed();
     match request {
+        Request::EndRun { .. } => {}
+        // Two nodes that start at once are each other's witnesses.
+        Request::WitnessPeer { .. } => witnessed.is_not_set_back()?,
+        _ => {
+            witnessed.compared(COMPARED_WAIT_MS).await;
+            witnessed.stands()?;
+        }
+    }
+    match request {
+        Request::WitnessPeer { site, cosign } => {
+            let looking = {
+                let node = node.clone();
+                tokio::task::spawn_blocking(move || witness::cosign(&node, &site, &cosign))
+            };
+            let looked = looking.await.map_err(|error| failed(&error))?;
+            let cosigned = looked.map_err(|error| failed(&error))??;
+            Ok(send(sender, Response::Cosigned(cosigned)).await?)
+        }
         Request::Review { run_id, run } => {
             let response = review(node, run_id, run).await?;
             Ok(send(sender, response).await?)
@@ -126,6 +183,16 @@ async fn answer(
             carry_out(node, node.step(RoundIn::Ended { run_id })).await?;
             Ok(send(sender, Response::Done).await?)
         }
+        Request::Answer(query) => {
+            let text = query.text.clone();
+            let answering = {
+                let node = node.clone();
+                tokio::task::spawn_blocking(move || query::answer(&node, &query, wall_clock()))
+            };
+            let answer = answering.await.map_err(|error| failed(&error))?;
+            let answer = laid_before_officers(node, &text, answer)?;
+            Ok(send(sender, Response::SiteAnswer(answer.into_inner())).await?)
+        }
         other => Err(Refusal::new(
             RefusalCode::BadRequest,
             format!("a node does not answer `{}`", other.name()),
@@ -133,6 +200,21 @@ async fn answer(
         )
         .into()),
     }
+}
+
+/// Lays a signed text before the site's officers where one of them has to approve it first.
+fn laid_before_officers<T>(
+    node: &Node,
+    text: &[u8],
+    outcome: Result<T, NotReleased>,
+) -> Result<T, NotReleased> {
+    if let Err(NotReleased::Refused(refusal)) = &outcome
+        && refusal.code == RefusalCode::NeedsApproval
+        && let Err(error) = node.gate.lay_before_officers(text)
+    {
+        tracing::error!(%error, "what waits for an officer could not be laid before her");
+    }
+    outcome
 }
 
 async fn review(node: &Arc<Node>, run_id: RunId, signed: SignedRun) -> Result<Response, NoAnswer> {
@@ -161,7 +243,8 @@ async fn review(node: &Arc<Node>, run_id: RunId, signed: SignedRun) -> Result<Re
         );
         tokio::task::spawn_blocking(move || work::admit(&node, &run_id, &spec, &researcher))
     };
-    let admitted = admitting.await.map_err(|error| failed(&error))??;
+    let admitted = admitting.await.map_err(|error| failed(&error))?;
+    let admitted = laid_before_officers(node, &signed.text, admitted)?;
     let saving = {
         let (folder, run_id) = (node.folder.clone(), run_id.clone());
         tokio::task::spawn_blocking(move || run_store::save_run(&folder, &run_id, &signed))
@@ -190,7 +273,8 @@ async fn train_round(
     sender: &mut StreamSender,
     receiver: &mut StreamReceiver,
 ) -> Result<(), NoAnswer> {
-    let (run_id, from_chunk) = (train.state.run_id.clone(), train.from_chunk);
+    let (run_id, round) = (train.state.run_id.clone(), train.state.round);
+    let from_chunk = train.from_chunk;
     let plan = match node.step(RoundIn::Train(train.clone())).pop() {
         Some(RoundOut::Send(update)) => return send_update(&update, from_chunk, sender).await,
         Some(RoundOut::Train(plan)) => plan,
@@ -224,7 +308,7 @@ async fn train_round(
         }
     }
     if let Err(not_persisted) = carry_out(node, rest).await {
-        drop(node.step(RoundIn::NotPersisted { run_id }));
+        drop(node.step(RoundIn::NotPersisted { run_id, round }));
         return Err(not_persisted);
     }
     match to_send {

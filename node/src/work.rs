@@ -1,6 +1,8 @@
 //! The work inside a pass: admit, train, evaluate. Every function here runs under a permit,
 //! and what it returns leaves only as what the gate releases.
 
+mod private;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use consilium_protocol::run::RunSpec;
 use consilium_protocol::strategy::Strategy;
 use consilium_protocol::{Refusal, RefusalCode, RunId};
 
-use crate::data::{DataSet, FeatureError, Prepared, prepare};
+use crate::data::{DataSet, FeatureError, Prepared, encode, prepare};
 use crate::gate::{Admission, Evaluation, NotReleased, Released, TrainedUpdate, WorkError};
 use crate::node::{Node, PreparedRun, ReleasedUpdate, ask_of};
 use crate::round::{LocalValues, Plan};
@@ -18,6 +20,8 @@ use crate::train::{Control, Optimizer, TrainError, TrainJob};
 use consilium_link::wall_clock;
 use consilium_policies::Researcher;
 use consilium_protocol::message::{Admitted, Evaluated};
+
+pub use private::{NoNoise, Noise};
 
 /// Says whether this site takes part, with how many records of which version.
 ///
@@ -34,6 +38,10 @@ pub fn admit(
     let (facts, prepared) = facts_of(node, run_id, spec);
     node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
         let prepared = prepared?;
+        if let Some(privacy) = &spec.document().privacy {
+            let patients = private::patients_in(&prepared.data.train).len() as u64;
+            Noise::of(spec.document(), privacy, patients).map_err(private::not_private)?;
+        }
         Ok(Admission {
             records: prepared.data.train.rows() as u64,
             dataset_version: prepared.dataset_version,
@@ -51,6 +59,9 @@ pub fn train(
     plan: &Plan,
     received: Vec<f32>,
 ) -> Result<(ReleasedUpdate, LocalValues), NotReleased> {
+    if let Some(privacy) = &plan.spec.document().privacy {
+        return private::train(node, state, plan, privacy, received);
+    }
     let rounds = plan.spec.document().rounds;
     let action = Action::Train {
         round: state.round,
@@ -86,6 +97,9 @@ pub fn evaluate(
     );
     let (facts, prepared) = facts_of(node, &state.run_id, &plan.spec);
     node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
+        if plan.spec.document().privacy.is_some() {
+            return Err(no_exact_metrics());
+        }
         let prepared = prepared?;
         let layout = plan.spec.layout();
         let (shared, _) = received
@@ -120,6 +134,8 @@ fn facts_of(node: &Node, run_id: &RunId, spec: &RunSpec) -> (Facts, PreparedData
     let facts = Facts {
         dataset_records,
         parameters: spec.layout().len() as u64,
+        noisy_update: spec.document().privacy.is_some(),
+        ..Facts::default()
     };
     (facts, prepared)
 }
@@ -138,7 +154,10 @@ fn prepared_run(
     let prepared = Arc::new(PreparedRun {
         run_digest: spec.digest(),
         dataset_version: dataset.version(),
-        data: prepare(dataset, &document.data, document.validation, document.seed)?,
+        data: match &document.privacy {
+            None => prepare(dataset, &document.data, document.validation, document.seed)?,
+            Some(_) => encode(dataset, &document.data)?.scale_publicly(&document.data)?,
+        },
     });
     node.keep_prepared(run_id, prepared.clone());
     Ok(prepared)
@@ -193,10 +212,11 @@ fn train_round(
             global: global_control.clone(),
             site: plan.local.control.clone(),
         }),
+        privacy: None,
     };
     let steps = job.steps;
     let trained = trainer
-        .train(job, &prepared.train, &mut |_, _| ControlFlow::Continue(()))
+        .train(job, &prepared.train, &mut not_finished)
         .map_err(work_error)?;
     drop(trainer);
     // Where nothing stays here the model is the shared part, and a large one is not copied.
@@ -250,6 +270,18 @@ fn next_control(site: &[f32], global: &[f32], change: &[Vec<f32>], rate: f64) ->
             (f64::from(*site) - f64::from(*global) - f64::from(*change) / rate) as f32
         })
         .collect()
+}
+
+fn not_finished(_step: u64, _loss: Option<f64>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn no_exact_metrics() -> WorkError {
+    WorkError::Refused(Refusal::new(
+        RefusalCode::NotPermitted,
+        "a run with `privacy` lets nothing leave that has no noise, and how the model does on held-out records has none",
+        "try the model on records of your own",
+    ))
 }
 
 fn too_short() -> WorkError {

@@ -1,24 +1,35 @@
-//! A site's policy, as a compliance officer writes it: `policy.toml`, parsed once.
+//! A site's policy, as compliance officers write it: permits and terms in `policy.toml`, rules in `rules.cedar`,
+//! what is expected of both in `cases.toml`; parsed once.
 //!
-//! Two principles keep the file honest. What no permit covers is refused, so a bundle without permits permits
-//! nothing. And a permit has no defaults: every field is written, so nothing is allowed by leaving a line out.
+//! Two principles keep it honest. What no permit covers is refused, so a bundle without permits permits nothing. And
+//! nothing is allowed by leaving a line out: what a permit lets do, with what and until when is always written, what
+//! costs something needs budgets, and an omitted term is the careful one.
 //!
 //! Permits add up: an ask needs one that covers it whole, and two that cover it release what either releases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use consilium_privacy::Budget;
 use consilium_protocol::limits::{NAME_BYTES_MAX, RECORDS_MAX, ROUNDS_MAX};
 use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Activity;
+use crate::cases::Cases;
 use crate::day::{Day, DayError};
+use crate::duo::DuoCode;
+use crate::files::{BundleFiles, CASES_FILE, POLICY_FILE, RULES_FILE, SIGNATURES_FILE};
 use crate::limits::{BUNDLE_BYTES_MAX, NAMES_MAX, PARAMETERS_PER_RECORD_MAX, PERMITS_MAX};
+use crate::rules::Rules;
+use crate::signed::Signatures;
+use crate::terms::{Approval, Redaction, Repeats};
 
+mod dataset;
 mod error;
 mod parse;
+mod source;
 
 pub use error::{BundleError, Problem};
 
@@ -29,12 +40,17 @@ pub const ANY: &str = "*";
 /// use (DUO:0000043). They are compared to the letter: `GRU` does not include `HMB`, name both.
 pub const PURPOSES: [&str; 5] = ["GRU", "HMB", "DS", "POA", "CC"];
 
-/// A site's policy: parsed, every number within its limit.
+/// A site's policy: parsed, every number within its limit, every rule validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bundle {
     name: String,
     version: u32,
     rules: Vec<Rule>,
+    datasets: BTreeMap<DatasetName, Dataset>,
+    cedar: Rules,
+    cases: Cases,
+    signatures: Signatures,
+    manifest: String,
     digest: Digest,
 }
 
@@ -43,7 +59,7 @@ pub struct Bundle {
 pub struct Rule {
     /// Named by every journal entry and refusal that this rule decides.
     pub id: RuleId,
-    /// Whose runs, by the name in the certificate.
+    /// Whose runs and questions, by the name in the certificate.
     pub researchers: Named<MemberName>,
     /// For which projects.
     pub projects: Named<ProjectName>,
@@ -55,14 +71,52 @@ pub struct Rule {
     pub dataset: Named<DatasetName>,
     /// The last day, UTC.
     pub until: Day,
+    /// Bounds of training; there where `train` is among the actions.
+    pub training: Option<TrainingBounds>,
+    /// What may leave. The number of training records and the data set's version leave with every admission.
+    pub release: BTreeSet<Release>,
+    /// What a project may spend on the data set under this permit; there where something that costs may leave.
+    pub budget: Option<Budget>,
+    /// Whether an officer looks first.
+    pub approval: Approval,
+    /// Consent codes whose conditions the project has agreed to, on paper that the officer holds.
+    pub agreed: BTreeSet<DuoCode>,
+    /// Where it stands in the file, from 1.
+    pub line: usize,
+}
+
+/// How far a permit lets train.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingBounds {
     /// Fewest training records.
     pub minimum_records: u64,
     /// Most model parameters for each training record; DataSHIELD's `nfilter.glm` is 0.33.
     pub maximum_parameters_per_record: f64,
     /// Most rounds of a run.
     pub maximum_rounds: u32,
-    /// What may leave. The number of training records and the data set's version leave with every admission.
-    pub release: BTreeSet<Release>,
+}
+
+/// One `[dataset.NAME]` as written: terms that hold for every permit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Consent codes.
+    pub duo: BTreeSet<DuoCode>,
+    /// Fewest patients behind any number that leaves, one of [`crate::terms::FLOORS`].
+    pub floor_patients: u32,
+    /// Exact counts are rounded to multiples of this, one of [`crate::terms::ROUNDINGS`].
+    pub rounding: u32,
+    /// What becomes of the same question asked again.
+    pub repeats: Repeats,
+    /// What is taken out of text.
+    pub redaction: Redaction,
+    /// What all projects together may spend.
+    pub budget: Option<Budget>,
+    /// What may be spent on each patient.
+    pub budget_patient: Option<Budget>,
+    /// The last day on which anything may be done with it, UTC.
+    pub until: Option<Day>,
+    /// Where it stands in the file, from 1.
+    pub line: usize,
 }
 
 /// The name of a rule.
@@ -83,19 +137,82 @@ pub enum Named<T: Ord> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Release {
-    /// The trained change of the model.
+    /// The trained change of the model, exact.
     Update,
     /// The training loss; loss, accuracy and AUC on rows held out of training.
     Metrics,
+    /// The trained change of the model with noise, at a cost.
+    NoisyUpdate,
+    /// Answers to statistical questions, exact above the floor, with complementary suppression.
+    ExactStatistics,
+    /// Answers to statistical questions with noise, at a cost.
+    NoisyStatistics,
+    /// A masked sketch from which distinct patients over several sites are counted.
+    DistinctSketch,
+    /// Of a search: a noisy count.
+    #[serde(rename = "search-l0")]
+    SearchL0,
+    /// Of a search: a noisy vote over a public vocabulary.
+    #[serde(rename = "search-l1")]
+    SearchL1,
+    /// Of a search: opaque handles and coarse scores.
+    #[serde(rename = "search-l2")]
+    SearchL2,
+    /// Of a search: redacted snippets.
+    #[serde(rename = "search-l3")]
+    SearchL3,
+    /// Of a search: the text, for public collections.
+    #[serde(rename = "search-l4")]
+    SearchL4,
 }
 
 impl Bundle {
-    /// Reads a policy as it came from a disk. `file` is what its errors call it.
+    /// Reads a bundle as it came from a disk. `place` is what its errors call the folder; empty for none.
     ///
     /// # Errors
-    /// What is wrong, where, and what to do about it: for the officer's eyes, see [`BundleError::place`].
+    /// What is wrong, in which file, where, and what to do about it: for the officer's eyes, see
+    /// [`BundleError::place`].
+    pub fn read(place: &str, files: &BundleFiles) -> Result<Self, BundleError> {
+        let called = |file: &str| match place {
+            "" => file.to_owned(),
+            place => format!("{}/{file}", place.trim_end_matches('/')),
+        };
+        let mut bundle = parse::policy(&called(POLICY_FILE), &files.policy)?;
+        bundle.cedar = Rules::read(&called(RULES_FILE), &files.rules, &bundle.datasets)?;
+        let twice = |id: &RuleId| bundle.rules.iter().any(|rule| rule.id == *id);
+        if let Some(rule) = bundle.cedar.written().iter().find(|rule| twice(&rule.id)) {
+            return Err(BundleError {
+                file: called(RULES_FILE),
+                line: Some(rule.line),
+                field: None,
+                problem: Problem::IdTwice {
+                    id: rule.id.to_string(),
+                },
+            });
+        }
+        if !files.cases.is_empty() {
+            bundle.cases = Cases::parse(&called(CASES_FILE), &files.cases)?;
+        }
+        bundle.signatures = Signatures::parse(&called(SIGNATURES_FILE), &files.signatures)?;
+        bundle.manifest = files.manifest();
+        bundle.digest = files.digest();
+        Ok(bundle)
+    }
+
+    /// Reads a `policy.toml` that stands alone. `file` is what its errors call it.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, BundleError> {
-        parse::bundle(file, text)
+        let files = BundleFiles {
+            policy: text.to_vec(),
+            ..BundleFiles::default()
+        };
+        let mut bundle = parse::policy(file, text)?;
+        bundle.cedar = Rules::read(RULES_FILE, &[], &bundle.datasets)?;
+        bundle.manifest = files.manifest();
+        bundle.digest = files.digest();
+        Ok(bundle)
     }
 
     /// The bundle's name.
@@ -104,19 +221,49 @@ impl Bundle {
         &self.name
     }
 
-    /// The bundle's version, as its officer counts.
+    /// The bundle's version, as its officers count.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// The rules in the order of the file.
+    /// The permits in the order of the file.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// SHA-256 of the file's text.
+    /// The data sets that have terms.
+    #[must_use]
+    pub fn datasets(&self) -> &BTreeMap<DatasetName, Dataset> {
+        &self.datasets
+    }
+
+    /// The rules beside the permits.
+    #[must_use]
+    pub fn cedar(&self) -> &Rules {
+        &self.cedar
+    }
+
+    /// What is expected of the bundle.
+    #[must_use]
+    pub fn cases(&self) -> &Cases {
+        &self.cases
+    }
+
+    /// Who says that they signed it. [`Bundle::verify`] tells whether they did.
+    #[must_use]
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// The text that officers sign: see [`BundleFiles::manifest`].
+    #[must_use]
+    pub fn manifest(&self) -> &str {
+        &self.manifest
+    }
+
+    /// SHA-256 of the manifest.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
@@ -181,15 +328,75 @@ impl From<RuleId> for String {
 }
 
 impl Release {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Update,
+        Self::Metrics,
+        Self::NoisyUpdate,
+        Self::ExactStatistics,
+        Self::NoisyStatistics,
+        Self::DistinctSketch,
+        Self::SearchL0,
+        Self::SearchL1,
+        Self::SearchL2,
+        Self::SearchL3,
+        Self::SearchL4,
+    ];
+
+    /// What a search of this level lets out.
+    #[must_use]
+    pub fn search(level: u8) -> Option<Self> {
+        Some(match level {
+            0 => Self::SearchL0,
+            1 => Self::SearchL1,
+            2 => Self::SearchL2,
+            3 => Self::SearchL3,
+            4 => Self::SearchL4,
+            _ => return None,
+        })
+    }
+
+    /// The action that it belongs to.
+    #[must_use]
+    pub fn activity(self) -> Activity {
+        match self {
+            Self::Update | Self::Metrics | Self::NoisyUpdate => Activity::Train,
+            Self::ExactStatistics | Self::NoisyStatistics | Self::DistinctSketch => {
+                Activity::Statistics
+            }
+            Self::SearchL0 | Self::SearchL1 | Self::SearchL2 | Self::SearchL3 | Self::SearchL4 => {
+                Activity::Search
+            }
+        }
+    }
+
+    /// Whether it has noise, and so a cost.
+    #[must_use]
+    pub fn costs(self) -> bool {
+        matches!(
+            self,
+            Self::NoisyUpdate | Self::NoisyStatistics | Self::SearchL0 | Self::SearchL1
+        )
+    }
+
     /// The word as an officer writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Update => "update",
             Self::Metrics => "metrics",
+            Self::NoisyUpdate => "noisy-update",
+            Self::ExactStatistics => "exact-statistics",
+            Self::NoisyStatistics => "noisy-statistics",
+            Self::DistinctSketch => "distinct-sketch",
+            Self::SearchL0 => "search-l0",
+            Self::SearchL1 => "search-l1",
+            Self::SearchL2 => "search-l2",
+            Self::SearchL3 => "search-l3",
+            Self::SearchL4 => "search-l4",
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,23 +1,24 @@
 //! An officer's tests: requests by name, with the decision each should get.
 //!
 //! `cases.toml` lies beside `policy.toml`. A case says who asks what on which day, and what is expected: `permit`,
-//! or the code of a refusal, and optionally the rules that should decide and what should be released.
+//! or the code of a refusal, and optionally the rules that should decide, what should be released, and which approval
+//! should be wanted. Budgets are told as if pure ε had been spent.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use consilium_protocol::ids::NameError;
-use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose, Role, RunId};
+use consilium_privacy::{Account, Cost};
+use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose, Role};
 use serde::Deserialize;
 
-use crate::ask::{Action, Ask, Facts, Researcher};
-use crate::bundle::{Bundle, Release, RuleId};
+use crate::ask::{Action, Ask, Facts, Researcher, Spent, StatisticKind};
+use crate::bundle::{Bundle, BundleError, Problem, Release, RuleId};
 use crate::day::Day;
 use crate::decide::{Verdict, decide};
 use crate::limits::{BUNDLE_BYTES_MAX, CASES_MAX};
 
 /// The cases of one file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cases {
     cases: Vec<Case>,
 }
@@ -26,6 +27,7 @@ pub struct Cases {
 struct Case {
     written: CaseDocument,
     ask: Ask,
+    facts: Facts,
 }
 
 #[derive(Deserialize)]
@@ -48,15 +50,34 @@ struct CaseDocument {
     action: CaseAction,
     #[serde(default = "one")]
     rounds: u32,
+    /// With noise: an update, or the answer to a question.
+    #[serde(default)]
+    noisy: bool,
+    /// Of a search.
+    #[serde(default)]
+    level: u8,
     /// The day on which it is asked.
     on: Day,
     /// Left out: the site has no such data set.
     records: Option<u64>,
+    #[serde(default)]
     parameters: u64,
+    /// Patients of the data set.
+    patients: Option<u64>,
+    /// Patients that the question's filter leaves.
+    cohort: Option<u64>,
+    /// What it would cost.
+    cost_epsilon: Option<f64>,
+    /// What the project spent before.
+    project_spent_epsilon: Option<f64>,
+    /// What all projects spent before.
+    dataset_spent_epsilon: Option<f64>,
     /// `permit`, or a refusal's code.
     expect: String,
     rules: Option<Vec<RuleId>>,
     release: Option<BTreeSet<Release>>,
+    /// `none`, `before` or `outbox`.
+    approval: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -65,25 +86,13 @@ enum CaseAction {
     Admit,
     Train,
     Evaluate,
-}
-
-/// Why cases cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CasesError {
-    /// Longer than anyone reads.
-    #[error("{file} has more than {BUNDLE_BYTES_MAX} bytes or {CASES_MAX} cases; split it")]
-    TooLong {
-        /// The file, as the reader called it.
-        file: String,
-    },
-    /// Not UTF-8, not TOML, or not of a case's shape.
-    #[error("{file} cannot be read: {message}")]
-    Syntax {
-        /// The file, as the reader called it.
-        file: String,
-        /// What is wrong, and where.
-        message: String,
-    },
+    Count,
+    Histogram,
+    Mean,
+    Quantile,
+    Top,
+    Distinct,
+    Search,
 }
 
 /// A case that did not go as expected.
@@ -112,32 +121,43 @@ impl Cases {
     ///
     /// # Errors
     /// What is wrong with it, by line.
-    pub fn parse(file: &str, text: &[u8]) -> Result<Self, CasesError> {
-        let file = || file.to_owned();
+    pub fn parse(file: &str, text: &[u8]) -> Result<Self, BundleError> {
+        let wrong = |problem| BundleError {
+            file: file.to_owned(),
+            line: None,
+            field: None,
+            problem,
+        };
+        let syntax = |message: String| wrong(Problem::Syntax { message });
         if text.len() > BUNDLE_BYTES_MAX {
-            return Err(CasesError::TooLong { file: file() });
+            return Err(wrong(Problem::TooLong));
         }
-        let syntax = |message: String| CasesError::Syntax {
-            file: file(),
-            message,
-        };
-        let text =
-            std::str::from_utf8(text).map_err(|_| syntax("it is not plain text".to_owned()))?;
-        let document: Document = toml::from_str(text)
-            .map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        let text = std::str::from_utf8(text).map_err(|_| wrong(Problem::NotText))?;
+        let document: Document = toml::from_str(text).map_err(|error| BundleError {
+            line: error.span().map(|span| {
+                let before = text.get(..span.start).unwrap_or(text);
+                before.matches('\n').count() + 1
+            }),
+            ..syntax(error.message().trim_end().replace('\n', ", "))
+        })?;
         if document.case.len() > CASES_MAX {
-            return Err(CasesError::TooLong { file: file() });
+            return Err(syntax(format!(
+                "there are more than {CASES_MAX} cases; split the file"
+            )));
         }
-        // Decisions do not depend on the run's id.
-        let run: RunId = "case"
-            .parse()
-            .map_err(|error: NameError| syntax(error.to_string()))?;
-        let with_ask = |written: CaseDocument| Case {
-            ask: written.ask(run.clone()),
-            written,
+        let with_ask = |written: CaseDocument| {
+            let facts = written
+                .facts()
+                .map_err(|cause| syntax(format!("the case `{}`: {cause}", written.name)))?;
+            Ok(Case {
+                ask: written.ask(),
+                facts,
+                written,
+            })
         };
+        let cases = document.case.into_iter().map(with_ask);
         Ok(Self {
-            cases: document.case.into_iter().map(with_ask).collect(),
+            cases: cases.collect::<Result<_, BundleError>>()?,
         })
     }
 
@@ -157,51 +177,67 @@ impl Cases {
     }
 }
 
+/// A decision, as far as a case can expect it.
+#[derive(PartialEq)]
+struct Outcome {
+    code: String,
+    rules: Vec<String>,
+    release: BTreeSet<Release>,
+    approval: Option<String>,
+}
+
 impl Case {
-    fn surprise(&self, bundle: &Bundle) -> Option<Surprise> {
-        let written = &self.written;
-        let facts = Facts {
-            dataset_records: written.records,
-            parameters: written.parameters,
-        };
-        let verdict = decide(bundle, &self.ask, &facts, written.on.begins_at());
-        let (outcome, rules, release) = match verdict {
-            Verdict::Permit(permit) => {
-                let all = [Release::Update, Release::Metrics];
-                let release = all
+    fn outcome(&self, bundle: &Bundle) -> Outcome {
+        match decide(bundle, &self.ask, &self.facts, self.written.on.begins_at()) {
+            Verdict::Permit(permit) => Outcome {
+                code: "permit".to_owned(),
+                rules: permit.rules().iter().map(ToString::to_string).collect(),
+                release: Release::ALL
                     .into_iter()
                     .filter(|release| permit.releases(*release))
-                    .collect();
-                let rules = permit.rules().iter().map(ToString::to_string).collect();
-                ("permit".to_owned(), rules, release)
-            }
-            Verdict::Refuse(refusal) => (refusal.code.to_string(), refusal.rules, BTreeSet::new()),
+                    .collect(),
+                approval: Some(permit.terms().approval.as_str().to_owned()),
+            },
+            Verdict::Refuse(refusal) => Outcome {
+                code: refusal.code.to_string(),
+                rules: refusal.rules,
+                release: BTreeSet::new(),
+                approval: None,
+            },
+        }
+    }
+
+    fn surprise(&self, bundle: &Bundle) -> Option<Surprise> {
+        let written = &self.written;
+        let decided = self.outcome(bundle);
+        // What a case does not say is as it is decided.
+        let expected = Outcome {
+            code: written.expect.clone(),
+            rules: match &written.rules {
+                Some(rules) => rules.iter().map(ToString::to_string).collect(),
+                None => decided.rules.clone(),
+            },
+            release: written.release.as_ref().unwrap_or(&decided.release).clone(),
+            approval: written
+                .approval
+                .clone()
+                .or_else(|| decided.approval.clone()),
         };
-        let expected_rules = written
-            .rules
-            .as_ref()
-            .map(|rules| rules.iter().map(ToString::to_string).collect());
-        let as_expected = outcome == written.expect
-            && expected_rules
-                .as_ref()
-                .is_none_or(|expected| *expected == rules)
-            && written
-                .release
-                .as_ref()
-                .is_none_or(|expected| *expected == release);
-        let expected_rules = expected_rules.unwrap_or_else(|| rules.clone());
-        let expected_release = written.release.as_ref().unwrap_or(&release);
-        (!as_expected).then(|| Surprise {
+        (expected != decided).then(|| Surprise {
             case: written.name.clone(),
-            expected: told(&written.expect, &expected_rules, expected_release),
-            decided: told(&outcome, &rules, &release),
+            expected: expected.told(),
+            decided: decided.told(),
         })
     }
 }
 
 impl CaseDocument {
-    fn ask(&self, run: RunId) -> Ask {
+    fn ask(&self) -> Ask {
         let rounds = self.rounds;
+        let statistic = |statistic| Action::Statistic {
+            statistic,
+            noisy: self.noisy,
+        };
         Ask {
             project: self.project.clone(),
             researcher: Researcher {
@@ -210,28 +246,68 @@ impl CaseDocument {
             },
             purpose: self.purpose.clone(),
             dataset: self.dataset.clone(),
-            run,
+            // No decision depends on it.
+            run: None,
             run_digest: Digest::of(&[]),
             action: match self.action {
                 CaseAction::Admit => Action::Admit { rounds },
                 CaseAction::Train => Action::Train { round: 1, rounds },
                 CaseAction::Evaluate => Action::Evaluate,
+                CaseAction::Count => statistic(StatisticKind::Count),
+                CaseAction::Histogram => statistic(StatisticKind::Histogram),
+                CaseAction::Mean => statistic(StatisticKind::Mean),
+                CaseAction::Quantile => statistic(StatisticKind::Quantile),
+                CaseAction::Top => statistic(StatisticKind::Top),
+                CaseAction::Distinct => statistic(StatisticKind::Distinct),
+                CaseAction::Search => Action::Search { level: self.level },
             },
         }
     }
+
+    fn facts(&self) -> Result<Facts, consilium_privacy::CostError> {
+        let cost = |epsilon: Option<f64>| epsilon.map_or(Ok(Cost::None), Cost::pure);
+        let spent = |epsilon| {
+            let mut account = Account::default();
+            account.add(&cost(epsilon)?);
+            Ok(account)
+        };
+        Ok(Facts {
+            dataset_records: self.records,
+            parameters: self.parameters,
+            noisy_update: self.noisy
+                && matches!(self.action, CaseAction::Admit | CaseAction::Train),
+            dataset_patients: self.patients,
+            cohort_patients: self.cohort,
+            complement_patients: None,
+            cost: cost(self.cost_epsilon)?,
+            spent: Spent {
+                project: spent(self.project_spent_epsilon)?,
+                dataset: spent(self.dataset_spent_epsilon)?,
+            },
+        })
+    }
 }
 
-/// A decision in one phrase: `permit by rule cardiology-training, releases update`.
-fn told(outcome: &str, rules: &[String], release: &BTreeSet<Release>) -> String {
-    let mut told = outcome.to_owned();
-    if !rules.is_empty() {
-        told += &format!(" by rule {}", rules.join(", "));
+impl Outcome {
+    /// In one phrase: `permit by rule cardiology-training, releases update`.
+    fn told(&self) -> String {
+        let mut told = self.code.clone();
+        if !self.rules.is_empty() {
+            told += &format!(" by rule {}", self.rules.join(", "));
+        }
+        if !self.release.is_empty() {
+            let words: Vec<&str> = self
+                .release
+                .iter()
+                .map(|release| release.as_str())
+                .collect();
+            told += &format!(", releases {}", words.join(", "));
+        }
+        match self.approval.as_deref() {
+            None | Some("none") => told,
+            Some(approval) => told + &format!(", after approval `{approval}`"),
+        }
     }
-    if !release.is_empty() {
-        let words: Vec<&str> = release.iter().map(|release| release.as_str()).collect();
-        told += &format!(", releases {}", words.join(", "));
-    }
-    told
 }
 
 fn researcher() -> Role {
@@ -245,22 +321,33 @@ fn one() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::BundleFiles;
 
-    const HOSPITAL: (&str, &str) = (
+    const HOSPITAL: [&str; 3] = [
         include_str!("../bundles/hospital/policy.toml"),
+        include_str!("../bundles/hospital/rules.cedar"),
         include_str!("../bundles/hospital/cases.toml"),
-    );
+    ];
     const HOSPITAL_EXAMPLE: &str = include_str!("../bundles/hospital/example-cases.toml");
-    const CONSORTIUM: (&str, &str) = (
+    const CONSORTIUM: [&str; 3] = [
         include_str!("../bundles/consortium/policy.toml"),
+        include_str!("../bundles/consortium/rules.cedar"),
         include_str!("../bundles/consortium/cases.toml"),
-    );
+    ];
 
-    fn check(policy: &str, cases: &str) {
-        let bundle = Bundle::parse("policy.toml", policy.as_bytes()).unwrap();
-        let cases = Cases::parse("cases.toml", cases.as_bytes()).unwrap();
-        assert!(cases.count() > 0);
-        let surprises = cases.surprises(&bundle);
+    fn files([policy, rules, cases]: [&str; 3]) -> BundleFiles {
+        BundleFiles {
+            policy: policy.into(),
+            rules: rules.into(),
+            cases: cases.into(),
+            ..BundleFiles::default()
+        }
+    }
+
+    fn check(texts: [&str; 3]) {
+        let bundle = Bundle::read("", &files(texts)).unwrap();
+        assert!(bundle.cases().count() > 0);
+        let surprises = bundle.cases().surprises(&bundle);
         assert!(surprises.is_empty(), "{surprises:#?}");
     }
 
@@ -275,19 +362,36 @@ mod tests {
 
     #[test]
     fn the_bundles_that_ship_decide_as_their_cases_say() {
-        check(HOSPITAL.0, HOSPITAL.1);
-        check(CONSORTIUM.0, CONSORTIUM.1);
+        check(HOSPITAL);
+        check(CONSORTIUM);
     }
 
     #[test]
     fn the_example_in_the_hospitals_bundle_works_once_it_is_brought_into_effect() {
-        assert_ne!(with_example(HOSPITAL.0), HOSPITAL.0);
-        check(&with_example(HOSPITAL.0), HOSPITAL_EXAMPLE);
+        let [policy, rules, _] = HOSPITAL;
+        assert_ne!(with_example(policy), policy);
+        check([&with_example(policy), rules, HOSPITAL_EXAMPLE]);
+    }
+
+    #[test]
+    fn the_bundles_that_ship_have_nothing_to_warn_of() {
+        let june_2026 = consilium_protocol::Millis(1_780_272_000_000);
+        let [policy, rules, _] = HOSPITAL;
+        let example = with_example(policy);
+        for texts in [HOSPITAL, [&example, rules, HOSPITAL_EXAMPLE], CONSORTIUM] {
+            let found = crate::check("", &files(texts), june_2026);
+            let warnings: Vec<String> = found
+                .iter()
+                .filter(|finding| finding.severity > crate::Severity::Note)
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(warnings, [""; 0]);
+        }
     }
 
     #[test]
     fn a_case_that_goes_otherwise_is_told_with_both_decisions() {
-        let bundle = Bundle::parse("policy.toml", CONSORTIUM.0.as_bytes()).unwrap();
+        let bundle = Bundle::parse("policy.toml", CONSORTIUM[0].as_bytes()).unwrap();
         let wrong = r#"
             [[case]]
             name = "a stranger may train"

@@ -22,6 +22,44 @@ pub struct Day {
 pub struct DayError;
 
 impl Day {
+    /// The day of this moment; the last day of 9999 from then on.
+    #[must_use]
+    pub fn of(now: Millis) -> Self {
+        // Days from 1 March of the year 0, so that a leap day is the last of its year. The algorithm is Howard
+        // Hinnant's `civil_from_days`; 719,468 days lie before 1970.
+        let days = now.0 / DAY_MS + 719_468;
+        let (era, of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 {
+            from_march + 3
+        } else {
+            from_march - 9
+        };
+        let year = era * 400 + year_of_era + u64::from(month <= 2);
+        let last = Self {
+            year: 9999,
+            month: 12,
+            day: 31,
+        };
+        let fits = || {
+            Some(Self {
+                year: u16::try_from(year).ok().filter(|year| *year <= 9999)?,
+                month: u8::try_from(month).ok()?,
+                day: u8::try_from(day).ok()?,
+            })
+        };
+        fits().unwrap_or(last)
+    }
+
+    /// The day as one number that grows with time: 20271231.
+    #[must_use]
+    pub fn as_number(self) -> i64 {
+        i64::from(self.year) * 10_000 + i64::from(self.month) * 100 + i64::from(self.day)
+    }
+
     /// When it begins.
     #[must_use]
     pub fn begins_at(self) -> Millis {
@@ -118,7 +156,21 @@ mod tests {
             let parsed: Day = day.parse().unwrap();
             assert_eq!(parsed.begins_at(), Millis(begins_s * 1000), "{day}");
             assert_eq!(parsed.to_string(), day);
+            assert_eq!(Day::of(Millis(begins_s * 1000)), parsed);
+            assert_eq!(Day::of(Millis(begins_s * 1000 + DAY_MS - 1)), parsed);
         }
+    }
+
+    #[test]
+    fn every_day_is_the_day_of_its_moments() {
+        let mut before = Day::of(Millis(0)).as_number();
+        for n in 1..200_000_u64 {
+            let day = Day::of(Millis(n * DAY_MS));
+            assert_eq!(day.begins_at(), Millis(n * DAY_MS));
+            assert!(day.as_number() > before);
+            before = day.as_number();
+        }
+        assert_eq!(Day::of(Millis(u64::MAX)).to_string(), "9999-12-31");
     }
 
     #[test]

@@ -8,16 +8,23 @@
 //! true time has caught up: the price of never reviving one.
 //!
 //! A refusal goes to strangers. It tells the bound that was missed and never the number that missed it: an exact
-//! small count is itself a disclosure.
+//! small count is itself a disclosure, and so is what is left of a budget.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use consilium_protocol::{Digest, Millis, Refusal, RefusalCode, Role, RunId};
 
-use crate::ask::{Action, Ask, Facts};
-use crate::bundle::{Bundle, Release, Rule, RuleId};
+use crate::ask::{Action, Activity, Ask, Facts};
+use crate::bundle::{Bundle, Named, Release, Rule, RuleId};
 use crate::day::Day;
+use crate::rules::Asked;
+use crate::terms::Terms;
+
+mod terms;
+
+pub(crate) use terms::terms as terms_of;
+use terms::{heard, terms, within_terms};
 
 /// What was decided.
 #[derive(Debug)]
@@ -30,58 +37,96 @@ pub enum Verdict {
 }
 
 /// Proof that [`decide`] permitted one ask. Nothing else makes one; it cannot be copied or written down.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 #[must_use = "a permit is for one pass"]
 pub struct Permit {
     rules: Vec<RuleId>,
     bundle: Digest,
     releases: BTreeSet<Release>,
-    run: RunId,
+    run: Option<RunId>,
     action: Action,
+    terms: Terms,
 }
 
 /// Decides about one ask.
+///
+/// In order: somebody may ask, a permit covers it, the data set's terms hold, no rule forbids it.
 pub fn decide(bundle: &Bundle, ask: &Ask, facts: &Facts, now: Millis) -> Verdict {
+    match decided(bundle, ask, facts, now) {
+        Ok(permit) => Verdict::Permit(permit),
+        Err(refusal) => Verdict::Refuse(refusal),
+    }
+}
+
+fn decided(bundle: &Bundle, ask: &Ask, facts: &Facts, now: Millis) -> Result<Permit, Refusal> {
     if ask.researcher.role != Role::Researcher {
-        return Verdict::Refuse(Refusal::new(
+        return Err(Refusal::new(
             RefusalCode::WrongRole,
             format!(
-                "`{}` is a member in the role {}, and runs are asked by researchers",
+                "`{}` is a member in the role {}, and runs and questions are asked by researchers",
                 ask.researcher.name, ask.researcher.role
             ),
-            "sign the run with a researcher's key",
+            "sign with a researcher's key",
         ));
     }
-    let Some(records) = facts.dataset_records else {
-        return Verdict::Refuse(Refusal::new(
+    if facts.dataset_records.is_none() {
+        return Err(Refusal::new(
             RefusalCode::UnknownDataset,
             format!("this site has no data set `{}`", ask.dataset),
-            "check the name, or leave this site out of the run's participants",
+            "check the name, or leave this site out of the participants",
+        ));
+    }
+    let Some(release) = ask.action.needs(facts) else {
+        return Err(Refusal::new(
+            RefusalCode::BadRequest,
+            "there is no search of that level",
+            "ask for a level from 0 to 4",
         ));
     };
     let lacks: Vec<(&Rule, Option<Lack>)> = bundle
         .rules()
         .iter()
-        .map(|rule| (rule, lack(rule, ask, records, facts.parameters, now)))
+        .map(|rule| (rule, lack(rule, ask, release, facts, now)))
         .collect();
-    let covering = || {
-        lacks
-            .iter()
-            .filter(|(_, lack)| lack.is_none())
-            .map(|(rule, _)| *rule)
-    };
-    if covering().next().is_some() {
-        return Verdict::Permit(Permit {
-            rules: covering().map(|rule| rule.id.clone()).collect(),
-            bundle: bundle.digest(),
-            releases: covering()
-                .flat_map(|rule| rule.release.iter().copied())
-                .collect(),
-            run: ask.run.clone(),
-            action: ask.action,
-        });
+    let covering: Vec<&Rule> = lacks
+        .iter()
+        .filter(|(_, lack)| lack.is_none())
+        .map(|(rule, _)| *rule)
+        .collect();
+    if covering.is_empty() {
+        return Err(nearest_refusal(&lacks, ask, facts.parameters));
     }
-    Verdict::Refuse(nearest_refusal(&lacks, ask, facts.parameters))
+    let dataset = bundle.datasets().get(&ask.dataset);
+    let ids = || covering.iter().map(|rule| rule.id.to_string()).collect();
+    within_terms(dataset, release, ask, facts, now).map_err(|refusal| refusal.by_rules(ids()))?;
+    let terms = terms(dataset, &covering);
+    let agreed: BTreeSet<&'static str> = covering
+        .iter()
+        .flat_map(|rule| rule.agreed.iter().map(|code| code.as_str()))
+        .collect();
+    let asked = Asked {
+        ask,
+        dataset: &ask.dataset,
+        release,
+        facts,
+        now,
+        terms: &terms,
+        agreed: &agreed.into_iter().collect::<Vec<_>>(),
+        named_researcher: covering.iter().any(|rule| rule.researchers != Named::Any),
+        named_project: covering.iter().any(|rule| rule.projects != Named::Any),
+    };
+    heard(bundle.cedar(), bundle.cedar().say(&asked))?;
+    Ok(Permit {
+        rules: covering.iter().map(|rule| rule.id.clone()).collect(),
+        bundle: bundle.digest(),
+        releases: covering
+            .iter()
+            .flat_map(|rule| rule.release.iter().copied())
+            .collect(),
+        run: ask.run.clone(),
+        action: ask.action,
+        terms,
+    })
 }
 
 impl Permit {
@@ -103,10 +148,16 @@ impl Permit {
         self.releases.contains(&release)
     }
 
-    /// The run that was asked for.
+    /// The run that was asked for; a question has none.
     #[must_use]
-    pub fn run(&self) -> &RunId {
-        &self.run
+    pub fn run(&self) -> Option<&RunId> {
+        self.run.as_ref()
+    }
+
+    /// Under which terms.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// What was asked for.
@@ -122,14 +173,16 @@ impl Permit {
 enum Lack {
     Dataset,
     Project,
+    Activity,
     Researcher,
     Purpose,
-    Activity,
     Release(Release),
     Ended(Day),
     Rounds { at_most: u32 },
     Records { at_least: Reverse<u64> },
     Parameters { per_record_at_most: Number },
+    NoBudget,
+    Budget { epsilon: Number, delta: Number },
 }
 
 /// A number that is never NaN.
@@ -157,12 +210,15 @@ impl PartialEq for Number {
 impl Eq for Number {}
 
 /// The first condition of `rule` that the ask does not meet, from who to how much.
-fn lack(rule: &Rule, ask: &Ask, records: u64, parameters: u64, now: Millis) -> Option<Lack> {
+fn lack(rule: &Rule, ask: &Ask, release: Release, facts: &Facts, now: Millis) -> Option<Lack> {
     if !rule.dataset.covers(&ask.dataset) {
         return Some(Lack::Dataset);
     }
     if !rule.projects.covers(&ask.project) {
         return Some(Lack::Project);
+    }
+    if !rule.actions.contains(&ask.action.activity()) {
+        return Some(Lack::Activity);
     }
     if !rule.researchers.covers(&ask.researcher.name) {
         return Some(Lack::Researcher);
@@ -170,32 +226,47 @@ fn lack(rule: &Rule, ask: &Ask, records: u64, parameters: u64, now: Millis) -> O
     if !rule.purposes.contains(&ask.purpose) {
         return Some(Lack::Purpose);
     }
-    if !rule.actions.contains(&ask.action.activity()) {
-        return Some(Lack::Activity);
-    }
-    let needed = match ask.action {
-        Action::Admit { .. } | Action::Train { .. } => Release::Update,
-        Action::Evaluate => Release::Metrics,
-    };
-    if !rule.release.contains(&needed) {
-        return Some(Lack::Release(needed));
+    if !rule.release.contains(&release) {
+        return Some(Lack::Release(release));
     }
     if rule.until.is_over(now) {
         return Some(Lack::Ended(rule.until));
     }
-    if ask.action.rounds() > rule.maximum_rounds {
+    if let Some(lack) = lack_in_training(rule, ask, facts) {
+        return Some(lack);
+    }
+    if facts.cost.is_none() {
+        return None;
+    }
+    match &rule.budget {
+        None => Some(Lack::NoBudget),
+        Some(budget) if facts.spent.project.fits(budget, &facts.cost) => None,
+        Some(budget) => Some(Lack::Budget {
+            epsilon: Number(budget.epsilon()),
+            delta: Number(budget.delta()),
+        }),
+    }
+}
+
+fn lack_in_training(rule: &Rule, ask: &Ask, facts: &Facts) -> Option<Lack> {
+    let bounds = rule.training.as_ref()?;
+    if ask.action.activity() != Activity::Train {
+        return None;
+    }
+    if ask.action.rounds() > bounds.maximum_rounds {
         return Some(Lack::Rounds {
-            at_most: rule.maximum_rounds,
+            at_most: bounds.maximum_rounds,
         });
     }
-    if records < rule.minimum_records {
+    let records = facts.dataset_records.unwrap_or(0);
+    if records < bounds.minimum_records {
         return Some(Lack::Records {
-            at_least: Reverse(rule.minimum_records),
+            at_least: Reverse(bounds.minimum_records),
         });
     }
     // The quotient, not the product: 29 over 100 is the very number that 0.29 is read as.
-    let per_record_at_most = rule.maximum_parameters_per_record;
-    if parameters as f64 / records as f64 > per_record_at_most {
+    let per_record_at_most = bounds.maximum_parameters_per_record;
+    if facts.parameters as f64 / records as f64 > per_record_at_most {
         return Some(Lack::Parameters {
             per_record_at_most: Number(per_record_at_most),
         });
@@ -241,11 +312,8 @@ fn explain(lack: Lack, ask: &Ask, parameters: u64) -> Refusal {
             "no permit covers the action `{}`",
             ask.action.activity().as_str()
         )),
-        Lack::Release(Release::Update) => {
-            not_permitted("the permit lets no update leave".to_owned())
-        }
-        Lack::Release(Release::Metrics) => {
-            not_permitted("the permit lets no metrics leave".to_owned())
+        Lack::Release(release) => {
+            not_permitted(format!("the permit lets no {} leave", release.as_str()))
         }
         Lack::Ended(until) => Refusal::new(
             RefusalCode::Expired,
@@ -277,6 +345,22 @@ fn explain(lack: Lack, ask: &Ask, parameters: u64) -> Refusal {
                 "a model of {parameters} parameters has more than {at_most} for each training record here, which is what the permit allows"
             ),
             "train a smaller model: fewer columns, levels or hidden units",
+        ),
+        Lack::NoBudget => Refusal::new(
+            RefusalCode::BudgetExhausted,
+            format!("the permit gives the project `{}` no budget", ask.project),
+            OFFICER,
+        ),
+        Lack::Budget {
+            epsilon: Number(epsilon),
+            delta: Number(delta),
+        } => Refusal::new(
+            RefusalCode::BudgetExhausted,
+            format!(
+                "the project `{}` may spend ε = {epsilon} at δ = {delta} on the data set `{dataset}`, and this would go beyond it",
+                ask.project
+            ),
+            "ask for something that costs less, or ask the site's compliance officer for a greater budget",
         ),
     }
 }

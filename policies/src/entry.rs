@@ -7,7 +7,7 @@
 //! Entries hold names, digests, counts and times; no row, no parameter, no metric. Their names are never reused
 //! for anything else, and fields are only ever added: a journal is read by versions that come years later.
 
-use consilium_protocol::{Digest, Refusal};
+use consilium_protocol::{Digest, MemberName, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::{Ask, Facts};
@@ -25,6 +25,10 @@ pub const PASS_FAILED: &str = "pass-failed";
 pub const PASS_ABANDONED: &str = "pass-abandoned";
 /// Kind of a [`BundleInstalled`].
 pub const BUNDLE_INSTALLED: &str = "bundle-installed";
+/// Kind of a [`BundleRefused`].
+pub const BUNDLE_REFUSED: &str = "bundle-refused";
+/// Kind of a [`PassRepeated`].
+pub const PASS_REPEATED: &str = "pass-repeated";
 
 /// An ask was permitted; its work has not begun. What it costs is spent from here on, whatever follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +42,15 @@ pub struct PassReserved {
     pub rules: Vec<RuleId>,
     /// The bundle that they stand in.
     pub bundle: Digest,
+    /// What makes another ask the same as this one, where its answer is kept; see [`crate::Ask`] for who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Digest>,
+    /// The entry of the site's vault that says which patients are charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<Digest>,
+    /// The officer who approved it, where the policy wants one to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<MemberName>,
 }
 
 /// What was computed may leave. Once this is durable, and not before, it does.
@@ -54,6 +67,9 @@ pub struct PassReleased {
     pub bundle: Digest,
     /// What left.
     pub receipt: Receipt,
+    /// The entry of the site's vault that keeps the answer, where it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Digest>,
 }
 
 /// What leaves in one pass, without its content.
@@ -134,6 +150,39 @@ pub struct PassAbandoned {
     pub bundle: Digest,
 }
 
+/// The same question was asked before and paid for, and gets the answer that was kept. It costs nothing. A pass that a
+/// crash cut off after its answer was kept releases it so, too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PassRepeated {
+    /// The entry that reserved, and paid for, the answer.
+    pub reserved: u64,
+    /// Who wanted what, again.
+    pub ask: Ask,
+    /// The rules that permit it.
+    pub rules: Vec<RuleId>,
+    /// The bundle that they stand in.
+    pub bundle: Digest,
+    /// What left again.
+    pub receipt: Receipt,
+    /// The entry of the site's vault that keeps it.
+    pub answer: Digest,
+    /// The officer who released it from the outbox, where the policy wants one to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_by: Option<MemberName>,
+}
+
+/// A bundle came in and is not taken up; what was in force stays so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BundleRefused {
+    /// Its digest, where its files could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// Why.
+    pub reason: String,
+}
+
 /// From here on, asks are decided by this bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -142,8 +191,11 @@ pub struct BundleInstalled {
     pub name: String,
     /// Its version, as its officer counts.
     pub version: u32,
-    /// SHA-256 of its text.
+    /// The digest of its manifest; of a bundle of the first version, of its text.
     pub digest: Digest,
+    /// The officers whose signatures it was taken up with; none where the node takes unsigned ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub officers: Vec<String>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What is said between the parties of a consortium: ids, limits, messages,
-//! frames, refusals, the run file, the model catalogue, and the shape of a core.
+//! frames, refusals, the run file, the query, the model catalogue, and the shape of a core.
 //!
 //! Pure: nothing here reads a clock, a socket, a file or the system's randomness.
 //! How messages travel is the crate `consilium-link`.
@@ -11,8 +11,10 @@ pub mod limits;
 pub mod machine;
 pub mod message;
 pub mod model;
+pub mod query;
 pub mod refusal;
 pub mod run;
+pub mod signature;
 pub mod strategy;
 pub mod token;
 

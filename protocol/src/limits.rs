@@ -51,6 +51,12 @@ pub const SENTENCE_BYTES_MAX: usize = 2048;
 /// Policy rules that one refusal may name.
 pub const RULES_MAX: usize = 64;
 
+/// A checkpoint with its cosignatures.
+pub const CHECKPOINT_BYTES_MAX: usize = 16 * 1024;
+
+/// Hashes of one proof in a Merkle tree: no tree of 2^64 entries needs more.
+pub const PROOF_HASHES_MAX: usize = 65;
+
 /// A DER certificate, certificate request or signature.
 pub const DER_BYTES_MAX: usize = 16 * 1024;
 

@@ -6,14 +6,21 @@
 
 mod enrolment;
 mod parse;
+mod query;
 mod runs;
 mod training;
+mod witness;
 
 pub use enrolment::{Certificate, Hello, Invitation, Invite, Member, MemberState};
+pub use query::{
+    ANSWER_CELLS_MAX, AnsweredBy, Figure, Missing, Noise, QUERY_TIMEOUT_MS_MAX, QueryResult,
+    SignedQuery, SiteAnswer,
+};
 pub use runs::{Artefact, RunDetail, RunEvent, RunState, RunSummary, SignedRun};
 pub use training::{Admitted, Evaluated, Metrics, TensorsAhead, Train, Update};
+pub use witness::{Cosign, Cosignature, Cosigned};
 
-use crate::ids::{MemberName, Role, RunId};
+use crate::ids::{MemberName, Role, RunId, SiteName};
 use crate::refusal::Refusal;
 use crate::wire;
 use crate::wire::request::Kind as Ask;
@@ -73,6 +80,11 @@ pub enum Request {
         reason: String,
     },
     ListMembers,
+    Query {
+        query: SignedQuery,
+        /// Sites that have not answered by then are missing from the result.
+        timeout_ms: u64,
+    },
     Review {
         run_id: RunId,
         run: SignedRun,
@@ -85,6 +97,15 @@ pub enum Request {
         run_id: RunId,
         outcome: String,
     },
+    /// Of one site: its own answer to a query.
+    Answer(SignedQuery),
+    /// A site's checkpoint, to be witnessed by the coordinator.
+    Cosign(Cosign),
+    /// The same by another site: from a node it names that site, from the coordinator the one whose checkpoint it is.
+    WitnessPeer {
+        site: SiteName,
+        cosign: Cosign,
+    },
 }
 
 /// What comes back.
@@ -96,6 +117,8 @@ pub enum Response {
     Welcome {
         consortium: String,
         software_version: String,
+        /// The site's newest witnessed checkpoint; empty if none.
+        witnessed: Vec<u8>,
     },
     Submitted {
         run_id: RunId,
@@ -113,6 +136,9 @@ pub enum Response {
     /// The update follows in chunks, from the chunk that was asked for.
     Update(Update),
     Evaluated(Evaluated),
+    QueryResult(QueryResult),
+    SiteAnswer(SiteAnswer),
+    Cosigned(Cosigned),
 }
 
 impl Request {
@@ -137,6 +163,10 @@ impl Request {
             Self::Train(_) => "train",
             Self::Evaluate(_) => "evaluate",
             Self::EndRun { .. } => "end-run",
+            Self::Query { .. } => "query",
+            Self::Answer(_) => "answer",
+            Self::Cosign(_) => "cosign",
+            Self::WitnessPeer { .. } => "witness-peer",
         }
     }
 }
@@ -190,6 +220,18 @@ impl From<Request> for wire::Request {
                 run_id: run_id.to_string(),
                 outcome,
             }),
+            Request::Query { query, timeout_ms } => Ask::Query(wire::Query {
+                query: Some(query.into()),
+                timeout_ms,
+            }),
+            Request::Cosign(cosign) => Ask::Cosign(cosign.into()),
+            Request::WitnessPeer { site, cosign } => Ask::WitnessPeer(wire::WitnessPeer {
+                site: site.to_string(),
+                cosign: Some(cosign.into()),
+            }),
+            Request::Answer(query) => Ask::Answer(wire::AnswerQuery {
+                query: Some(query.into()),
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -239,6 +281,16 @@ impl TryFrom<wire::Request> for Request {
                 run_id: parse::id("run_id", &end.run_id)?,
                 outcome: parse::sentence("outcome", end.outcome)?,
             },
+            Ask::Query(query) => Self::Query {
+                query: parse::present("query", query.query)?.try_into()?,
+                timeout_ms: query::timeout(query.timeout_ms)?,
+            },
+            Ask::Cosign(cosign) => Self::Cosign(cosign.try_into()?),
+            Ask::WitnessPeer(asked) => Self::WitnessPeer {
+                site: parse::id("site", &asked.site)?,
+                cosign: parse::present("cosign", asked.cosign)?.try_into()?,
+            },
+            Ask::Answer(answer) => Self::Answer(parse::present("query", answer.query)?.try_into()?),
         })
     }
 }
@@ -255,9 +307,11 @@ impl From<Response> for wire::Response {
             Response::Welcome {
                 consortium,
                 software_version,
+                witnessed,
             } => Answer::Welcome(wire::Welcome {
                 consortium,
                 software_version,
+                witnessed: witnessed.into(),
             }),
             Response::Submitted { run_id, created } => Answer::Submitted(wire::Submitted {
                 run_id: run_id.to_string(),
@@ -277,6 +331,9 @@ impl From<Response> for wire::Response {
             Response::Admitted(admitted) => Answer::Admitted(admitted.into()),
             Response::Update(update) => Answer::Update(update.into()),
             Response::Evaluated(evaluated) => Answer::Evaluated(evaluated.into()),
+            Response::QueryResult(result) => Answer::QueryResult(result.into()),
+            Response::Cosigned(cosigned) => Answer::Cosigned(cosigned.into()),
+            Response::SiteAnswer(answer) => Answer::SiteAnswer(answer.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -296,6 +353,11 @@ impl TryFrom<wire::Response> for Response {
             Answer::Welcome(welcome) => Self::Welcome {
                 consortium: parse::sentence("consortium", welcome.consortium)?,
                 software_version: parse::sentence("software_version", welcome.software_version)?,
+                witnessed: parse::bytes(
+                    "witnessed",
+                    &welcome.witnessed,
+                    crate::limits::CHECKPOINT_BYTES_MAX,
+                )?,
             },
             Answer::Submitted(submitted) => Self::Submitted {
                 run_id: parse::id("run_id", &submitted.run_id)?,
@@ -319,6 +381,9 @@ impl TryFrom<wire::Response> for Response {
             Answer::Admitted(admitted) => Self::Admitted(admitted.try_into()?),
             Answer::Update(update) => Self::Update(update.try_into()?),
             Answer::Evaluated(evaluated) => Self::Evaluated(evaluated.try_into()?),
+            Answer::QueryResult(result) => Self::QueryResult(result.try_into()?),
+            Answer::Cosigned(cosigned) => Self::Cosigned(cosigned.try_into()?),
+            Answer::SiteAnswer(answer) => Self::SiteAnswer(answer.try_into()?),
         })
     }
 }

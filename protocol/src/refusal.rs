@@ -51,10 +51,30 @@ pub enum RefusalCode {
     BadRequest,
     /// A limit is reached; try again later.
     Busy,
+    /// The budget of the project or the data set does not cover what this would cost.
+    BudgetExhausted,
+    /// Fewer patients than the policy wants stand behind the answer.
+    TooFewPatients,
+    /// An officer of the site has to approve this first.
+    NeedsApproval,
+    /// The result is there, and an officer of the site has to release it.
+    AwaitsRelease,
+    /// A rule of the site forbids this, whatever else permits it.
+    Forbidden,
+    /// A rule of the site's policy cannot be evaluated over this ask: nothing may leave.
+    BrokenRule,
+    /// This was answered before, and the policy wants it asked once.
+    AlreadyAnswered,
+    /// This was asked and paid for, and its answer was lost before anybody had it: it is never computed twice.
+    Spent,
+    /// The site's ledger is behind what others have witnessed of it: nothing may leave.
+    BehindWitness,
+    /// The question names a column, level or range that the data set does not have.
+    InvalidQuery,
 }
 
 impl RefusalCode {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 30] = [
         Self::NoBundle,
         Self::UnreadableBundle,
         Self::UnknownDataset,
@@ -75,6 +95,16 @@ impl RefusalCode {
         Self::WrongRole,
         Self::BadRequest,
         Self::Busy,
+        Self::BudgetExhausted,
+        Self::TooFewPatients,
+        Self::NeedsApproval,
+        Self::AwaitsRelease,
+        Self::Forbidden,
+        Self::BrokenRule,
+        Self::AlreadyAnswered,
+        Self::Spent,
+        Self::BehindWitness,
+        Self::InvalidQuery,
     ];
 
     /// The code as it is written: `too-few-records`.
@@ -101,6 +131,16 @@ impl RefusalCode {
             Self::WrongRole => "wrong-role",
             Self::BadRequest => "bad-request",
             Self::Busy => "busy",
+            Self::BudgetExhausted => "budget-exhausted",
+            Self::TooFewPatients => "too-few-patients",
+            Self::NeedsApproval => "needs-approval",
+            Self::AwaitsRelease => "awaits-release",
+            Self::Forbidden => "forbidden",
+            Self::BrokenRule => "broken-rule",
+            Self::AlreadyAnswered => "already-answered",
+            Self::Spent => "spent",
+            Self::BehindWitness => "behind-witness",
+            Self::InvalidQuery => "invalid-query",
         }
     }
 }

@@ -12,6 +12,10 @@ use crate::limits::{
 use crate::model::{Layout, ModelError, ModelSpec};
 use crate::strategy::Strategy;
 
+mod privacy;
+
+pub use privacy::PrivacySpec;
+
 /// A run file, parsed and checked: every number is within its limit and the model can be built.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunSpec {
@@ -44,6 +48,9 @@ pub struct RunDocument {
     pub model: ModelSpec,
     pub strategy: Strategy,
     pub training: TrainingSpec,
+    /// Training with noise, and a bound on what it costs each patient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacySpec>,
     pub data: DataSpec,
     /// Hold out one fold of the training rows instead of using the test rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +84,10 @@ pub struct FeatureSpec {
     /// column has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub one_hot: Vec<f64>,
+    /// The public range of a numeric column in a run with `[privacy]`: values are clamped into it and scaled by it, for
+    /// a mean and a spread that are computed from records would tell of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between: Option<[f64; 2]>,
 }
 
 /// The binary label: positive where the column's value is greater than the bound.
@@ -139,6 +150,7 @@ impl RunSpec {
         })?;
         document.check()?;
         let layout = document.model.layout(document.inputs())?;
+        privacy::check(&document, &layout)?;
         Ok(Self {
             document,
             layout,

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use consilium_policies::{Action, Permit};
+use consilium_policies::{Action, Permit, Terms};
 use consilium_protocol::{Digest, RunId};
 
-fn permit_myself(run: RunId) -> Permit {
+fn permit_myself(run: RunId, terms: Terms) -> Permit {
     Permit {
         rules: Vec::new(),
         bundle: Digest::of(&[]),
         releases: BTreeSet::new(),
-        run,
+        run: Some(run),
         action: Action::Evaluate,
+        terms,
     }
 }
 

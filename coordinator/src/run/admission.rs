@@ -1,14 +1,15 @@
 //! Admission: every participant sees the run file and says whether it takes part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use consilium_protocol::message::{Request, Response};
-use consilium_protocol::{Refusal, Role, SiteName};
+use consilium_protocol::{Refusal, RefusalCode, Role, SiteName};
 use tokio::task::JoinSet;
 
 use super::ask::exchange;
+use super::causes::fitting_words;
 use super::driver::{Driver, RunStop, stopped};
 use crate::coordinator::Coordinator;
 use crate::event::{Admission, Event};
@@ -19,10 +20,15 @@ const RETRY_MS: u64 = 1_000;
 /// Times that a connected site may fail to answer.
 const TRIES_MAX: u32 = 5;
 
+/// Pause before a site is asked again whose officer has not approved the run yet.
+const APPROVAL_RETRY_MS: u64 = 10_000;
+
 /// What a site says to a run.
 enum Verdict {
     Admitted(Admission),
     Refused(Refusal),
+    /// A person there has to say so first.
+    Waits(Refusal),
     /// It cannot be asked properly.
     Failed(String),
 }
@@ -47,7 +53,7 @@ impl Driver {
             run_id: self.record.summary.run_id.clone(),
             sites: admitted,
             state: state.content(),
-            missing: unheard,
+            missing: fitting_words(unheard),
         })
         .await?;
         Ok(())
@@ -56,6 +62,7 @@ impl Driver {
     /// Records each verdict as it comes; gives back who gave none, and why.
     async fn ask_everybody(&mut self) -> Result<BTreeMap<SiteName, String>, RunStop> {
         let mut verdicts = JoinSet::new();
+        let mut told_to_wait = BTreeSet::new();
         let mut waiting: BTreeMap<SiteName, String> = BTreeMap::new();
         for site in self.spec.document().participants.clone() {
             if self.record.admitted.contains_key(&site) || self.record.refused.contains_key(&site) {
@@ -71,11 +78,8 @@ impl Driver {
                 "not connected"
             };
             waiting.insert(site.clone(), unheard.into());
-            let request = Request::Review {
-                run_id: self.record.summary.run_id.clone(),
-                run: self.signed.clone(),
-            };
-            verdicts.spawn(verdict_of(self.coordinator.clone(), site, request));
+            let (coordinator, request) = (self.coordinator.clone(), self.review());
+            verdicts.spawn(verdict_of(coordinator, site, request, 0));
         }
         let deadline = Duration::from_secs(self.coordinator.config.admission_deadline_s);
         let deadline = tokio::time::sleep(deadline);
@@ -112,6 +116,23 @@ impl Driver {
                 Verdict::Failed(cause) => {
                     waiting.insert(site, cause);
                 }
+                Verdict::Waits(refusal) => {
+                    let (coordinator, request) = (self.coordinator.clone(), self.review());
+                    let asked = verdict_of(coordinator, site.clone(), request, APPROVAL_RETRY_MS);
+                    verdicts.spawn(asked);
+                    waiting.insert(
+                        site.clone(),
+                        format!("waiting for approval at site `{site}`"),
+                    );
+                    if told_to_wait.insert(site.clone()) {
+                        let waits = Event::SiteWaits {
+                            run_id,
+                            site,
+                            refusal,
+                        };
+                        self.record(waits).await?;
+                    }
+                }
             }
             // Whoever failed is settled as well.
             if verdicts.is_empty() {
@@ -119,6 +140,13 @@ impl Driver {
             }
         }
         Ok(waiting)
+    }
+
+    fn review(&self) -> Request {
+        Request::Review {
+            run_id: self.record.summary.run_id.clone(),
+            run: self.signed.clone(),
+        }
     }
 
     /// Whether even all that are waited for would be too few.
@@ -143,8 +171,10 @@ async fn verdict_of(
     coordinator: Arc<Coordinator>,
     site: SiteName,
     request: Request,
+    after_ms: u64,
 ) -> (SiteName, Verdict) {
     let mut last_error = String::new();
+    tokio::time::sleep(Duration::from_millis(after_ms)).await;
     for _ in 0..TRIES_MAX {
         let connection = coordinator.connected(&site).await;
         match exchange(&connection, request.clone()).await {
@@ -156,7 +186,13 @@ async fn verdict_of(
                 };
                 return (site, Verdict::Admitted(admission));
             }
-            Ok(Response::Refusal(refusal)) => return (site, Verdict::Refused(refusal)),
+            Ok(Response::Refusal(refusal)) => {
+                let verdict = match refusal.code {
+                    RefusalCode::NeedsApproval | RefusalCode::AwaitsRelease => Verdict::Waits,
+                    _ => Verdict::Refused,
+                };
+                return (site, verdict(refusal));
+            }
             Ok(Response::Fault(fault)) => last_error = fault.what,
             Ok(_) => last_error = "the site answered something else than was asked".into(),
             Err(error) => last_error = error.to_string(),

@@ -7,14 +7,18 @@ use consilium_link::{Connection, LinkError, RequestStream, StreamReceiver, Strea
 use consilium_protocol::message::{Fault, MessageError, Request, Response, Train, Update};
 use consilium_protocol::model::{chunk_len, chunks_of};
 use consilium_protocol::{Refusal, SiteName, wire};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::broadcast::Broadcast;
+use super::places::{Pace, Place, Places};
 use crate::round::{AskNumber, RoundIn};
 use crate::state::StateError;
 
 /// Longest that a site may take over something that needs no training.
 const EXCHANGE_WAIT_MS: u64 = 60_000;
+
+/// What a site sees of a stream that is ended with a refusal.
+const REFUSED: u32 = 3;
 
 /// An exchange that did not come to an answer.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +55,7 @@ pub(super) async fn exchange_with_state(
     let stream = connection.open_request().await?;
     let (mut sender, mut receiver) = stream.split();
     sender.send(&wire::Request::from(request)).await?;
-    let response = answer_to_state(&mut sender, &mut receiver, state, wait).await?;
+    let response = answer_while(send_state(&mut sender, state), &mut receiver, wait).await?;
     Ok(Response::try_from(response)?)
 }
 
@@ -65,22 +69,64 @@ pub(super) struct UpdateAsk {
     pub(super) wait: Duration,
 }
 
-/// Asks a site for its update and hands on what comes, chunk by chunk, until the
-/// update is whole, the site says no, or the stream breaks. The queue is bounded: a
-/// coordinator that folds slowly slows the sites by QUIC's flow control.
+/// What a site said in a round, and the place of its chunk: free again once this was heard.
+pub(super) struct Heard {
+    pub(super) input: RoundIn,
+    pub(super) place: Option<Place>,
+}
+
+impl From<RoundIn> for Heard {
+    fn from(input: RoundIn) -> Self {
+        Self { input, place: None }
+    }
+}
+
+/// Where what sites say goes.
+#[derive(Clone)]
+pub(super) struct Ear {
+    pub(super) heard: mpsc::Sender<Heard>,
+    pub(super) places: Places,
+}
+
+/// The stream of one ask.
+struct Exchange {
+    sender: StreamSender,
+    receiver: StreamReceiver,
+    /// No part of a message or chunk is on its way: a word more would be understood.
+    may_speak: bool,
+}
+
+/// Asks a site for its update and hands on what comes, chunk by chunk, until the update is whole, the site says no, or
+/// the stream breaks. Then the stream's end says that the update was taken; if the round refuses it, at whatever
+/// moment, `refused` says why, and the site is told.
 pub(super) async fn ask_update(
     connection: Connection,
     ask: UpdateAsk,
-    heard: mpsc::Sender<RoundIn>,
+    ear: Ear,
+    mut refused: oneshot::Receiver<Refusal>,
 ) {
     let (site, number) = (ask.site.clone(), ask.ask);
-    let said = match update_of(&connection, ask, &heard).await {
-        Ok(None) => return,
-        Ok(Some(refusal)) => RoundIn::Refused {
-            site,
-            ask: number,
-            refusal,
-        },
+    let mut exchange = None;
+    let ended = tokio::select! {
+        ended = update_of(&connection, &mut exchange, ask, &ear) => ended,
+        // Where the round has nothing to say any more, the update is in or nobody wants to know.
+        Ok(refusal) = &mut refused => {
+            if let Some(exchange) = exchange {
+                exchange.tell(refusal).await;
+            }
+            return;
+        }
+    };
+    let said = match ended {
+        Ok(None) => {
+            let Some(mut exchange) = exchange else { return };
+            match refused.await {
+                Ok(refusal) => exchange.tell(refusal).await,
+                Err(_) => drop(exchange.sender.finish()),
+            }
+            return;
+        }
+        Ok(Some(said)) => said,
         // The connection's end is told by itself.
         Err(AskError::Link(LinkError::Closed(_))) => return,
         Err(error) => RoundIn::Failed {
@@ -93,45 +139,86 @@ pub(super) async fn ask_update(
         },
     };
     // The round may be over: then nobody wants to know.
-    heard.send(said).await.ok();
+    ear.heard.send(said.into()).await.ok();
 }
 
-/// `Some`: the site's refusal. `None`: everything was handed on.
+impl Exchange {
+    /// Sends the state, and notes whether all of it went.
+    async fn answer_to_state(&mut self, ask: &UpdateAsk) -> Result<wire::Response, AskError> {
+        let Self {
+            sender,
+            receiver,
+            may_speak,
+        } = self;
+        let sending = async {
+            let sent = send_state(sender, &ask.state).await;
+            *may_speak = sent.is_ok();
+            sent
+        };
+        answer_while(sending, receiver, ask.wait).await
+    }
+
+    /// Ends the stream with this refusal.
+    async fn tell(mut self, refusal: Refusal) {
+        self.receiver.stop(REFUSED);
+        if !self.may_speak {
+            return self.sender.abandon(REFUSED);
+        }
+        let refusal = wire::Response::from(Response::Refusal(refusal));
+        // A site that is gone is told by its own log.
+        if self.sender.send(&refusal).await.is_ok() && self.sender.finish().is_ok() {
+            self.sender.delivered().await.ok();
+        }
+    }
+}
+
+/// `Some`: what the site said in place of an update. `None`: everything was handed on.
 async fn update_of(
     connection: &Connection,
+    opened: &mut Option<Exchange>,
     ask: UpdateAsk,
-    heard: &mpsc::Sender<RoundIn>,
-) -> Result<Option<Refusal>, AskError> {
+    ear: &Ear,
+) -> Result<Option<RoundIn>, AskError> {
     let from_chunk = ask.train.from_chunk;
     let stream: RequestStream = connection.open_request().await?;
-    let (mut sender, mut receiver) = stream.split();
-    sender
-        .send(&wire::Request::from(Request::Train(ask.train.clone())))
-        .await?;
+    let (sender, receiver) = stream.split();
+    let exchange = opened.insert(Exchange {
+        sender,
+        receiver,
+        may_speak: false,
+    });
+    let train = wire::Request::from(Request::Train(ask.train.clone()));
+    exchange.sender.send(&train).await?;
     // A site that kept the update it began to send needs no state again.
+    exchange.may_speak = from_chunk > 0;
     let mut response: wire::Response = match from_chunk {
-        0 => answer_to_state(&mut sender, &mut receiver, &ask.state, ask.wait).await?,
-        _ => receiver.receive_within(ask.wait).await?,
+        0 => exchange.answer_to_state(&ask).await?,
+        _ => exchange.receiver.receive_within(ask.wait).await?,
     };
     if matches!(response.kind, Some(wire::response::Kind::Done(_))) {
-        response = answer_to_state(&mut sender, &mut receiver, &ask.state, ask.wait).await?;
+        exchange.may_speak = false;
+        response = exchange.answer_to_state(&ask).await?;
     }
+    let (site, number) = (ask.site.clone(), ask.ask);
     let update = match Response::try_from(response)? {
         Response::Update(update) => update,
-        Response::Refusal(refusal) => return Ok(Some(refusal)),
+        Response::Refusal(refusal) => {
+            return Ok(Some(RoundIn::Refused {
+                site,
+                ask: number,
+                refusal,
+            }));
+        }
         Response::Fault(fault) => {
-            let failed = RoundIn::Failed {
-                site: ask.site,
-                ask: ask.ask,
+            return Ok(Some(RoundIn::Failed {
+                site,
+                ask: number,
                 fault,
-            };
-            heard.send(failed).await.ok();
-            return Ok(None);
+            }));
         }
         _ => return Err(AskError::Unexpected),
     };
-    hand_on(&mut receiver, &ask, update, heard).await?;
-    sender.finish().ok();
+    hand_on(&mut exchange.receiver, &ask, update, ear).await?;
     Ok(None)
 }
 
@@ -139,7 +226,7 @@ async fn hand_on(
     receiver: &mut StreamReceiver,
     ask: &UpdateAsk,
     update: Update,
-    heard: &mpsc::Sender<RoundIn>,
+    ear: &Ear,
 ) -> Result<(), AskError> {
     // Not the update's own word: a chunk is never longer than the round's update has room for.
     let bytes = ask.state.bytes();
@@ -149,34 +236,33 @@ async fn hand_on(
         ask: ask.ask,
         update,
     };
-    if heard.send(header).await.is_err() || announced != bytes {
+    if ear.heard.send(header.into()).await.is_err() || announced != bytes {
         return Ok(());
     }
+    let mut pace = Pace::default();
     for index in ask.train.from_chunk..chunks_of(bytes) {
-        // A place first, then the chunk: no site holds one that has nowhere to go.
-        let Ok(place) = heard.reserve().await else {
-            return Ok(());
-        };
-        let bytes = receiver.receive_chunk(chunk_len(bytes, index)).await?;
-        place.send(RoundIn::Chunk {
+        let chunk = receiver.receive_chunk(chunk_len(bytes, index));
+        let (bytes, place) = ear.places.receive(&mut pace, chunk).await?;
+        let input = RoundIn::Chunk {
             site: ask.site.clone(),
             ask: ask.ask,
             index,
             bytes,
-        });
+        };
+        let place = Some(place);
+        if ear.heard.send(Heard { input, place }).await.is_err() {
+            return Ok(());
+        }
     }
     Ok(())
 }
 
-/// Sends the state and waits for the answer at the same time, for a site may
-/// refuse before it has read everything.
-async fn answer_to_state(
-    sender: &mut StreamSender,
+/// Waits for the answer while the state is being sent, for a site may refuse before it has read everything.
+async fn answer_while(
+    sending: impl Future<Output = Result<(), AskError>>,
     receiver: &mut StreamReceiver,
-    state: &Broadcast,
     wait: Duration,
 ) -> Result<wire::Response, AskError> {
-    let sending = send_state(sender, state);
     let answering = receiver.receive_within::<wire::Response>(wait);
     tokio::pin!(sending, answering);
     tokio::select! {

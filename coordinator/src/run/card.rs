@@ -3,6 +3,7 @@
 use consilium_protocol::RunId;
 use consilium_protocol::limits::MODEL_CARD_BYTES_MAX;
 use consilium_protocol::message::RunEvent;
+use consilium_protocol::run::PrivacySpec;
 use serde_json::{Value, json};
 
 use super::record::RunRecord;
@@ -58,6 +59,7 @@ pub fn model_card(record: &RunRecord, index: &Index) -> Result<String, IndexErro
         "run": record.summary,
         "run_file_sha256": spec.as_ref().map(|spec| spec.digest()),
         "run_file": record.text,
+        "privacy": spec.as_ref().and_then(|spec| spec.document().privacy).map(promise),
         "parameters": spec.as_ref().map(|spec| spec.layout().shared_len()),
         "parameters_kept_at_each_site": spec.as_ref().map(|spec| spec.layout().local_len()),
         "model_sha256": record.model,
@@ -72,6 +74,23 @@ pub fn model_card(record: &RunRecord, index: &Index) -> Result<String, IndexErro
     Ok(match readable.len() <= MODEL_CARD_BYTES_MAX {
         true => readable,
         false => card.to_string(),
+    })
+}
+
+/// What a private run promised. What it cost in truth stands in each site's own ledger.
+fn promise(privacy: PrivacySpec) -> Value {
+    let PrivacySpec {
+        clip,
+        epsilon,
+        delta,
+    } = privacy;
+    json!({
+        "epsilon_at_most": epsilon,
+        "delta": delta,
+        "clip": clip,
+        "unit": "one patient of one site, added or removed; for a patient of several sites their epsilons add up",
+        "mechanism": "DP-SGD at each site: Poisson sampling, discrete Gaussian noise, Rényi accounting",
+        "taken_as_public": "how many records and patients each site trains on",
     })
 }
 

@@ -11,6 +11,7 @@ use consilium_protocol::{MemberName, Millis, Role, RunId, SiteName};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 
+use super::causes::fitting_end;
 use super::record::RunRecord;
 use super::unhex;
 use crate::coordinator::{Coordinator, CoordinatorError, Presence, RunSignal};
@@ -110,7 +111,7 @@ async fn record_stop(
     let ended = Event::RunEnded {
         run_id: run_id.clone(),
         state,
-        cause: stop.to_string(),
+        cause: fitting_end(stop.to_string()),
         model: None,
     };
     coordinator.record(ended).await?;

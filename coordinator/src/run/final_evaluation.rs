@@ -11,6 +11,7 @@ use tokio::time::timeout_at;
 
 use super::ask::exchange_with_state;
 use super::broadcast::Broadcast;
+use super::causes::fitting_words;
 use super::driver::{Driver, RunStop, stopped};
 use crate::event::Event;
 
@@ -76,7 +77,7 @@ impl Driver {
         self.record(Event::RunEvaluated {
             run_id,
             sites,
-            missing,
+            missing: fitting_words(missing),
         })
         .await?;
         Ok(())

@@ -6,8 +6,10 @@ pub mod record;
 mod admission;
 mod ask;
 mod broadcast;
+mod causes;
 mod driver;
 mod final_evaluation;
+mod places;
 mod rounds;
 
 use std::sync::Arc;
@@ -198,8 +200,29 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
+    // By the character: a sign is a digit to `u8::from_str_radix`, and none here.
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
     pairs
         .iter()
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hex_wrote_reads_back_and_nothing_else_is_hexadecimal() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        assert_eq!(unhex(""), Some(Vec::new()));
+        for text in ["0", "+f", "-1", "0x", "FF", " 1", "é"] {
+            assert_eq!(unhex(text), None, "{text}");
+        }
+    }
 }

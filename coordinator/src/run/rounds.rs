@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use consilium_link::limits::CONNECTION_WINDOW_BYTES;
 use consilium_protocol::message::Train;
-use consilium_protocol::{Machine, Millis, Role, SiteName};
+use consilium_protocol::{Machine, Millis, Refusal, Role, SiteName};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::ask::{UpdateAsk, ask_update};
+use super::ask::{Ear, Heard, UpdateAsk, ask_update};
 use super::broadcast::Broadcast;
+use super::causes::fitting;
 use super::driver::{Driver, RunStop};
+use super::places::{Place, Places};
 use crate::coordinator::{Presence, RunSignal};
 use crate::event::Event;
 use crate::round::{
@@ -21,12 +23,8 @@ use crate::round::{
 };
 use crate::state::State;
 
-/// What sites have said, or are about to, and the round has not heard yet: each entry at
-/// most one chunk.
+/// What sites have said and the round has not heard yet; of chunks there are no more than [`Places`].
 const HEARD_MAX: usize = 16;
-
-/// Of these for each site, where there are few: one to be folded while the next arrives.
-const HEARD_OF_EACH: usize = 2;
 
 /// What all sites of a round together may have sent and this process not read yet, and the
 /// same the other way. Each gets its share, so that memory does not grow with their number;
@@ -38,25 +36,36 @@ const WINDOW_BYTES_MIN: u32 = 128 * 1024;
 
 /// The streams of one round, one for each site at most; dropped, they end.
 #[derive(Default)]
-struct Streams(BTreeMap<SiteName, JoinHandle<()>>);
+struct Streams(BTreeMap<SiteName, Stream>);
+
+struct Stream {
+    task: JoinHandle<()>,
+    refused: oneshot::Sender<Refusal>,
+}
 
 impl Streams {
-    fn replace(&mut self, site: SiteName, task: JoinHandle<()>) {
-        if let Some(old) = self.0.insert(site, task) {
-            old.abort();
+    fn replace(&mut self, site: SiteName, stream: Stream) {
+        if let Some(old) = self.0.insert(site, stream) {
+            old.task.abort();
         }
     }
 
-    fn end(&mut self, site: &SiteName) {
-        if let Some(task) = self.0.remove(site) {
-            task.abort();
+    /// The site's update is in: its stream ends by itself.
+    fn settle(&mut self, site: &SiteName) {
+        self.0.remove(site);
+    }
+
+    /// The site is told why, if it still listens, and by its stream's task, whatever becomes of the round.
+    fn refuse(&mut self, site: &SiteName, refusal: Refusal) {
+        if let Some(stream) = self.0.remove(site) {
+            stream.refused.send(refusal).ok();
         }
     }
 }
 
 impl Drop for Streams {
     fn drop(&mut self) {
-        self.0.values().for_each(JoinHandle::abort);
+        self.0.values().for_each(|stream| stream.task.abort());
     }
 }
 
@@ -74,7 +83,7 @@ impl Driver {
                 round,
                 state: next.content(),
                 sites: closed.accepted,
-                missing: closed.missing,
+                missing: fitting(closed.missing),
                 duration_ms: closed.duration_ms,
                 restarts: closed.restarts,
             })
@@ -126,10 +135,12 @@ impl Driver {
         )?;
         let mut round = Round::begin(self.now(), terms, sum);
         let broadcast = Arc::new(Broadcast::new(state.clone()));
-        let places = HEARD_OF_EACH.saturating_mul(self.site_count());
-        let (heard, mut hear) = mpsc::channel(places.min(HEARD_MAX));
+        let (heard, mut hear) = mpsc::channel(HEARD_MAX);
+        let places = Places::for_sites(self.site_count());
+        let ear = Ear { heard, places };
         let mut streams = Streams::default();
         let mut inputs: Vec<RoundIn> = self.look_around(true);
+        let mut place: Option<Place> = None;
         loop {
             for input in inputs {
                 for out in round.step(self.now(), input) {
@@ -141,11 +152,12 @@ impl Driver {
                             return Ok((closed, sum));
                         }
                         RoundOut::Fail(failure) => return Err(failure.into()),
-                        out => self.carry_out(out, number, &broadcast, &heard, &mut streams),
+                        out => self.carry_out(out, number, &broadcast, &ear, &mut streams),
                     }
                 }
             }
-            inputs = self.next_inputs(round.wake_at(), &mut hear).await?;
+            drop(place.take());
+            (inputs, place) = self.next_inputs(round.wake_at(), &mut hear).await?;
         }
     }
 
@@ -175,7 +187,7 @@ impl Driver {
         out: RoundOut,
         number: u32,
         broadcast: &Arc<Broadcast>,
-        heard: &mpsc::Sender<RoundIn>,
+        ear: &Ear,
         streams: &mut Streams,
     ) {
         let run_id = &self.record.summary.run_id;
@@ -199,15 +211,18 @@ impl Driver {
                     state: broadcast.clone(),
                     wait: Duration::from_millis(self.spec.round_deadline_ms()),
                 };
-                let task = tokio::spawn(ask_update(connection.clone(), ask, heard.clone()));
-                streams.replace(site, task);
+                let (refused, hears) = oneshot::channel();
+                let asking = ask_update(connection.clone(), ask, ear.clone(), hears);
+                let task = tokio::spawn(asking);
+                streams.replace(site, Stream { task, refused });
             }
             RoundOut::Drop { site, refusal } | RoundOut::Decline { site, refusal } => {
                 tracing::warn!(%run_id, round = number, %site, %refusal, "an update is refused");
-                streams.end(&site);
+                streams.refuse(&site, refusal);
             }
-            RoundOut::Note(note @ RoundNote::Accepted { .. }) => {
-                tracing::debug!(%run_id, round = number, ?note, "a round goes on");
+            RoundOut::Note(RoundNote::Accepted { site, accepted, .. }) => {
+                tracing::debug!(%run_id, round = number, %site, accepted, "an update is in");
+                streams.settle(&site);
             }
             RoundOut::Note(note) => {
                 tracing::warn!(%run_id, round = number, ?note, "a round has trouble");
@@ -221,8 +236,8 @@ impl Driver {
     async fn next_inputs(
         &mut self,
         wake_at: Option<Millis>,
-        hear: &mut mpsc::Receiver<RoundIn>,
-    ) -> Result<Vec<RoundIn>, RunStop> {
+        hear: &mut mpsc::Receiver<Heard>,
+    ) -> Result<(Vec<RoundIn>, Option<Place>), RunStop> {
         let wake = wake_at.map(|moment| self.instant_of(moment));
         let timer = async move {
             match wake {
@@ -231,21 +246,29 @@ impl Driver {
             }
         };
         let changed = tokio::select! {
-            input = hear.recv() => return Ok(input.into_iter().collect()),
+            heard = hear.recv() => {
+                let Heard { input, place } = match heard {
+                    Some(heard) => heard,
+                    // The round's own ear keeps it open.
+                    None => return Ok((Vec::new(), None)),
+                };
+                return Ok((vec![input], place));
+            }
             signal = self.inbox.recv() => {
                 return match signal {
                     Some(RunSignal::Stop { by }) => Err(RunStop::Stopped { by }),
                     None => std::future::pending().await,
                 };
             }
-            () = timer => return Ok(vec![RoundIn::Tick]),
+            () = timer => return Ok((vec![RoundIn::Tick], None)),
             presence = self.presence.recv() => presence,
         };
-        Ok(match changed {
+        let inputs = match changed {
             Ok(Presence::Connected(site) | Presence::Lost(site)) => self.look_at(&site),
             Err(RecvError::Lagged(_)) => self.look_around(false),
             Err(RecvError::Closed) => Vec::new(),
-        })
+        };
+        Ok((inputs, None))
     }
 
     /// Every participant's connection, compared with what this run last saw. A new

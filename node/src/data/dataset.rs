@@ -36,6 +36,8 @@ pub struct DataSet {
     report: ReadReport,
     /// For each row the number of its patient, counted from 0.
     patients: Vec<u32>,
+    patient_count: u32,
+    patient_key: Option<String>,
     train_rows: Vec<u32>,
     test_rows: Vec<u32>,
     version: Digest,
@@ -131,6 +133,8 @@ impl DataSet {
             name,
             table,
             report,
+            patient_count: patients.iter().max().map_or(0, |last| last + 1),
+            patient_key: schema.patient_key.clone(),
             patients,
             train_rows,
             test_rows,
@@ -171,6 +175,49 @@ impl DataSet {
     #[must_use]
     pub fn patients(&self) -> &[u32] {
         &self.patients
+    }
+
+    /// How many patients; as many as rows where the schema names no patient key.
+    #[must_use]
+    pub fn patient_count(&self) -> u32 {
+        self.patient_count
+    }
+
+    /// The column that tells patients apart, where the schema names one.
+    #[must_use]
+    pub fn patient_key(&self) -> Option<&str> {
+        self.patient_key.as_deref()
+    }
+
+    /// For each patient what tells them apart, in bytes: the value of the patient key, or the row's place where there is
+    /// none. Rows that are added to a table without a key belong at its end, or its patients change places.
+    #[must_use]
+    pub fn patient_identities(&self) -> Vec<Vec<u8>> {
+        let key = self.patient_key.as_ref();
+        let cells = key.and_then(|name| self.table.column(name));
+        let mut identities = vec![Vec::new(); self.patient_count as usize];
+        for (row, patient) in self.patients.iter().enumerate() {
+            let Some(identity) = identities.get_mut(*patient as usize) else {
+                continue;
+            };
+            if identity.is_empty() {
+                *identity = match cells {
+                    Some((_, Column::Text(cells))) => cells
+                        .get(row)
+                        .and_then(Option::as_deref)
+                        .map(|text| format!("key {text}")),
+                    Some((_, Column::Integer(cells))) => cells
+                        .get(row)
+                        .copied()
+                        .flatten()
+                        .map(|number| format!("key {number}")),
+                    _ => None,
+                }
+                .unwrap_or_else(|| format!("row {row}"))
+                .into_bytes();
+            }
+        }
+        identities
     }
 
     /// SHA-256 over schema and content: changes whenever either does.

@@ -20,6 +20,8 @@ pub struct Batchable {
     x: Vec<f32>,
     y: Vec<f32>,
     columns: usize,
+    /// For each row its patient.
+    patients: Vec<u32>,
 }
 
 /// Training and held-out rows, standardised by the training rows.
@@ -62,6 +64,8 @@ pub enum FeatureError {
     UnlistedLevel { column: String, rows: usize },
     #[error("{folds} folds cannot be made of {patients} patients")]
     TooFewForFolds { folds: u32, patients: usize },
+    #[error("column `{column}` has no public range, which a private run needs")]
+    NoRange { column: String },
     #[error("the data sets to pool have different features")]
     DifferentFeatures,
     #[error("a table of {values} values is not {rows} rows of {columns} columns")]
@@ -244,6 +248,50 @@ impl Encoded {
     }
 }
 
+impl Encoded {
+    /// As [`Encoded::standardise`] for a private run: numeric columns are clamped into their public ranges, which
+    /// become -1 to 1, and one-hot columns stay 0 and 1. One patient's records change no other's.
+    ///
+    /// # Errors
+    /// If a numeric column has no range.
+    pub fn scale_publicly(&self, spec: &DataSpec) -> Result<Prepared, FeatureError> {
+        // In the order of `encode`: numeric columns first.
+        let numeric = spec
+            .features
+            .iter()
+            .filter(|feature| feature.one_hot.is_empty());
+        let mut ranges = Vec::with_capacity(self.names.len());
+        for feature in numeric {
+            let [from, to] = feature.between.ok_or_else(|| FeatureError::NoRange {
+                column: feature.column.clone(),
+            })?;
+            ranges.push(Some((from, to)));
+        }
+        ranges.resize(self.names.len(), None);
+        let scaled = |rows: &Rows| {
+            let scale = |(value, range): (&f64, &Option<(f64, f64)>)| match *range {
+                Some((from, to)) => {
+                    ((value.max(from).min(to) - from) / (to - from) * 2.0 - 1.0) as f32
+                }
+                None => *value as f32,
+            };
+            let x = rows
+                .x
+                .iter()
+                .zip(ranges.iter().cycle())
+                .map(scale)
+                .collect();
+            let y = rows.y.iter().map(|label| *label as f32).collect();
+            Batchable::new(x, y, self.names.len())?.of_patients(rows.patients.clone())
+        };
+        Ok(Prepared {
+            train: scaled(&self.train)?,
+            test: scaled(&self.test)?,
+            names: self.names.clone(),
+        })
+    }
+}
+
 impl Rows {
     fn append(&mut self, other: Self, first_patient: u32) {
         self.x.extend(other.x);
@@ -304,7 +352,43 @@ impl Batchable {
         if let Some(row) = y.iter().position(|label| *label != 0.0 && *label != 1.0) {
             return Err(FeatureError::NotALabel { row });
         }
-        Ok(Self { x, y, columns })
+        let patients = (0_u32..).take(y.len()).collect();
+        Ok(Self {
+            x,
+            y,
+            columns,
+            patients,
+        })
+    }
+
+    /// With each row's patient; without, every row is a patient of its own.
+    ///
+    /// # Errors
+    /// If there is not one for each row.
+    pub fn of_patients(self, patients: Vec<u32>) -> Result<Self, FeatureError> {
+        if patients.len() != self.rows() {
+            return Err(FeatureError::Shape {
+                values: patients.len(),
+                rows: self.rows(),
+                columns: 1,
+            });
+        }
+        Ok(Self { patients, ..self })
+    }
+
+    /// One row's features and its label; nothing past the last.
+    #[must_use]
+    pub fn row(&self, row: usize) -> (&[f32], f32) {
+        let from = row.saturating_mul(self.columns);
+        let x = self.x.get(from..from.saturating_add(self.columns));
+        let label = self.y.get(row).copied();
+        (x.unwrap_or_default(), label.unwrap_or_default())
+    }
+
+    /// For each row its patient, by the number in the data set.
+    #[must_use]
+    pub fn patients(&self) -> &[u32] {
+        &self.patients
     }
 
     /// Number of rows.

@@ -196,6 +196,15 @@ impl Schema {
 }
 
 impl ColumnSpec {
+    /// The value that a text spells in this column; `None` where it spells none.
+    #[must_use]
+    pub fn value_of(&self, text: &str) -> Option<Value> {
+        match parse_cell(self, &[], text) {
+            Ok(Value::Missing) | Err(_) => None,
+            Ok(value) => Some(value),
+        }
+    }
+
     fn check(&self) -> Result<(), SchemaError> {
         let words = self.levels.iter().chain(&self.unit).chain([&self.name]);
         if self.name.is_empty() || words.into_iter().any(|word| word.len() > WORD_BYTES_MAX) {

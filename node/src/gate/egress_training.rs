@@ -6,11 +6,11 @@ use consilium_policies::{Action, Permit, Release};
 use consilium_protocol::frame::{self, FrameError};
 use consilium_protocol::limits::CHUNK_BYTES_MAX;
 use consilium_protocol::message::{Admitted, Evaluated, Metrics, Response, TensorsAhead, Update};
-use consilium_protocol::model::{append_le_bytes, chunks_of};
+use consilium_protocol::model::{append_le_bytes, chunks_of, from_le_bytes};
 use consilium_protocol::{Digest, Refusal, RefusalCode, wire};
 
 use super::Egress;
-use super::egress::sealed::Sealed;
+use super::egress::{NotKept, keep_response, kept_response, sealed::Sealed};
 
 const VALUE_BYTES: usize = size_of::<f32>();
 /// Encoded and hashed at a time: it stays in a core's cache.
@@ -34,6 +34,15 @@ pub struct TrainedUpdate {
     pub training_loss: Option<f64>,
     /// Of the state as it was received, on rows held out of training, if there are any.
     pub held_out: Option<Metrics>,
+}
+
+/// What one private round made: its noise was added to every step, so it is the noisy steps' alone. No loss or metric
+/// belongs to it.
+pub struct PrivateUpdate {
+    /// The change of each parameter.
+    pub change: Vec<f32>,
+    /// Records trained on: the update's weight, told at admission as well.
+    pub records: u64,
 }
 
 /// How the final model does on the rows held out here.
@@ -73,6 +82,17 @@ impl Egress for Admission {
             metrics_withheld: false,
         })
     }
+
+    fn keep(admitted: &Admitted) -> Result<Vec<u8>, FrameError> {
+        keep_response(Response::Admitted(admitted.clone()))
+    }
+
+    fn kept(bytes: &[u8]) -> Result<Admitted, NotKept> {
+        match kept_response(bytes)? {
+            Response::Admitted(admitted) => Ok(admitted),
+            _ => Err(NotKept::OtherKind),
+        }
+    }
 }
 
 impl Sealed for TrainedUpdate {}
@@ -81,39 +101,8 @@ impl Egress for TrainedUpdate {
     type Wire = OutgoingUpdate;
 
     fn comply(self, permit: &Permit) -> Result<OutgoingUpdate, Refusal> {
-        let Action::Train { round, .. } = permit.action() else {
-            return Err(not_what_was_permitted("an update", permit.action()));
-        };
-        if !permit.releases(Release::Update) {
-            return Err(not_what_was_permitted("an update", permit.action()));
-        }
-        let blake3 = hash_if_finite(&self.vectors)?;
-        let values: usize = self.vectors.iter().map(Vec::len).sum();
         let metrics_released = permit.releases(Release::Metrics);
-        let held_out = self.held_out.filter(|_| metrics_released);
-        let training_loss = self.training_loss.filter(|_| metrics_released);
-        if training_loss.is_some_and(|loss| !loss.is_finite())
-            || held_out.is_some_and(|metrics| !is_finite(&metrics))
-        {
-            return Err(not_a_number("a loss or metric"));
-        }
-        let message = Update {
-            tensors: TensorsAhead {
-                run_id: permit.run().clone(),
-                round,
-                bytes: values as u64 * VALUE_BYTES as u64,
-                blake3,
-            },
-            records: self.records,
-            training_loss,
-            held_out,
-            metrics_withheld: !metrics_released,
-            bundle: permit.bundle(),
-        };
-        Ok(OutgoingUpdate {
-            message,
-            vectors: self.vectors,
-        })
+        outgoing(self, Release::Update, metrics_released, permit)
     }
 
     fn receipt(update: &OutgoingUpdate) -> Result<Receipt, FrameError> {
@@ -128,6 +117,107 @@ impl Egress for TrainedUpdate {
             records: message.records,
             metrics_withheld: message.metrics_withheld,
         })
+    }
+
+    /// The message's frame, its length before it, and the values after it.
+    fn keep(update: &OutgoingUpdate) -> Result<Vec<u8>, FrameError> {
+        let frame = keep_response(Response::Update(update.message.clone()))?;
+        // A frame is far below 4 GiB.
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::from(length.to_le_bytes());
+        bytes.extend_from_slice(&frame);
+        for vector in &update.vectors {
+            append_le_bytes(vector, &mut bytes);
+        }
+        Ok(bytes)
+    }
+
+    fn kept(bytes: &[u8]) -> Result<OutgoingUpdate, NotKept> {
+        let (length, rest) = bytes.split_first_chunk().ok_or(NotKept::OtherKind)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (frame, values) = rest.split_at_checked(length).ok_or(NotKept::OtherKind)?;
+        match kept_response(frame)? {
+            Response::Update(message) if message.tensors.bytes == values.len() as u64 => {
+                Ok(OutgoingUpdate {
+                    message,
+                    vectors: vec![from_le_bytes(values)],
+                })
+            }
+            _ => Err(NotKept::OtherKind),
+        }
+    }
+}
+
+/// An update of one kind or the other.
+fn outgoing(
+    update: TrainedUpdate,
+    release: Release,
+    metrics_released: bool,
+    permit: &Permit,
+) -> Result<OutgoingUpdate, Refusal> {
+    let (Action::Train { round, .. }, Some(run_id)) = (permit.action(), permit.run()) else {
+        return Err(not_what_was_permitted("an update", permit.action()));
+    };
+    if !permit.releases(release) {
+        return Err(not_what_was_permitted("an update", permit.action()));
+    }
+    let blake3 = hash_if_finite(&update.vectors)?;
+    let values: usize = update.vectors.iter().map(Vec::len).sum();
+    let held_out = update.held_out.filter(|_| metrics_released);
+    let training_loss = update.training_loss.filter(|_| metrics_released);
+    if training_loss.is_some_and(|loss| !loss.is_finite())
+        || held_out.is_some_and(|metrics| !is_finite(&metrics))
+    {
+        return Err(not_a_number("a loss or metric"));
+    }
+    let message = Update {
+        tensors: TensorsAhead {
+            run_id: run_id.clone(),
+            round,
+            bytes: values as u64 * VALUE_BYTES as u64,
+            blake3,
+        },
+        records: update.records,
+        training_loss,
+        held_out,
+        metrics_withheld: !metrics_released,
+        bundle: permit.bundle(),
+    };
+    Ok(OutgoingUpdate {
+        message,
+        vectors: update.vectors,
+    })
+}
+
+impl Sealed for PrivateUpdate {}
+
+impl Egress for PrivateUpdate {
+    type Wire = OutgoingUpdate;
+
+    fn comply(self, permit: &Permit) -> Result<OutgoingUpdate, Refusal> {
+        let update = TrainedUpdate {
+            vectors: vec![self.change],
+            records: self.records,
+            training_loss: None,
+            held_out: None,
+        };
+        outgoing(update, Release::NoisyUpdate, false, permit)
+    }
+
+    fn receipt(update: &OutgoingUpdate) -> Result<Receipt, FrameError> {
+        let receipt = TrainedUpdate::receipt(update)?;
+        Ok(Receipt {
+            what: "noisy update".to_owned(),
+            ..receipt
+        })
+    }
+
+    fn keep(update: &OutgoingUpdate) -> Result<Vec<u8>, FrameError> {
+        TrainedUpdate::keep(update)
+    }
+
+    fn kept(bytes: &[u8]) -> Result<OutgoingUpdate, NotKept> {
+        TrainedUpdate::kept(bytes)
     }
 }
 
@@ -157,6 +247,17 @@ impl Egress for Evaluation {
             records: evaluated.held_out.records,
             metrics_withheld: false,
         })
+    }
+
+    fn keep(evaluated: &Evaluated) -> Result<Vec<u8>, FrameError> {
+        keep_response(Response::Evaluated(evaluated.clone()))
+    }
+
+    fn kept(bytes: &[u8]) -> Result<Evaluated, NotKept> {
+        match kept_response(bytes)? {
+            Response::Evaluated(evaluated) => Ok(evaluated),
+            _ => Err(NotKept::OtherKind),
+        }
     }
 }
 
@@ -199,6 +300,8 @@ fn not_what_was_permitted(what: &str, action: Action) -> Refusal {
         Action::Admit { .. } => "to be admitted",
         Action::Train { .. } => "to train",
         Action::Evaluate => "to evaluate",
+        Action::Statistic { .. } => "to answer a question",
+        Action::Search { .. } => "to search",
     };
     Refusal::new(
         RefusalCode::NotPermitted,

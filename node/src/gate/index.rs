@@ -15,11 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use consilium_journal::{Entry, Head, Journal, JournalError};
 use consilium_policies::entry::{
     BUNDLE_INSTALLED, BundleInstalled, PASS_ABANDONED, PASS_FAILED, PASS_REFUSED, PASS_RELEASED,
-    PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
+    PASS_REPEATED, PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased,
+    PassRepeated, PassReserved,
 };
 use consilium_policies::{Ask, RuleId};
-use consilium_protocol::{DatasetName, Digest, ProjectName, Refusal};
+use consilium_protocol::{DatasetName, ProjectName, Refusal};
 use serde::{Deserialize, Serialize};
+
+use super::bundle::InForce;
 
 /// Rows of a summary. Whoever asks chooses a project's name; beyond this many, passes are counted without a row.
 pub const SUMMARY_ROWS_MAX: usize = 4096;
@@ -27,7 +30,7 @@ pub const SUMMARY_ROWS_MAX: usize = 4096;
 /// The folder within the node's state. Removed when it is broken, so nothing else may lie there.
 const FOLDER: &str = "gate-index";
 /// Changes whenever older counts cannot be read any more.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CACHE_BYTES: u64 = 4 << 20;
 const STAMP_KEY: &[u8] = b"stamp";
 const ROW_PREFIX: &[u8] = b"row ";
@@ -38,6 +41,8 @@ const ROW_PREFIX: &[u8] = b"row ";
 pub enum Outcome {
     /// Something left.
     Released,
+    /// What had left, or was kept to leave, left again.
+    Repeated,
     /// Somebody decided against it.
     Refused,
     /// Something broke.
@@ -139,14 +144,14 @@ pub(super) struct Found {
     /// Reservations without an ending, by entry.
     pub unended: BTreeMap<u64, PassReserved>,
     /// The bundle installed last.
-    pub bundle: Option<Digest>,
+    pub bundle: Option<InForce>,
     /// All was counted anew.
     pub rebuilt: bool,
 }
 
 struct Counts {
     summary: Summary,
-    bundle: Option<Digest>,
+    bundle: Option<InForce>,
     /// Between [`Index::begun`] and its ending.
     on_the_way: u64,
     /// Rows that the store does not have yet.
@@ -225,7 +230,7 @@ impl Index {
     }
 
     /// To be called once a bundle's entry is durable; [`Index::begun`] comes before.
-    pub(super) fn installed(&self, bundle: Digest) {
+    pub(super) fn installed(&self, bundle: InForce) {
         let mut counts = self.counts();
         counts.bundle = Some(bundle);
         self.over(counts);
@@ -302,7 +307,7 @@ fn catch_up(
 #[derive(Default)]
 struct Tally {
     summary: Summary,
-    bundle: Option<Digest>,
+    bundle: Option<InForce>,
     unended: BTreeMap<u64, PassReserved>,
 }
 
@@ -314,7 +319,8 @@ impl Tally {
                 return Ok(());
             }
             BUNDLE_INSTALLED => {
-                self.bundle = Some(entry.parse::<BundleInstalled>()?.digest);
+                let BundleInstalled { digest, version, .. } = entry.parse()?;
+                self.bundle = Some(InForce { digest, version });
                 return Ok(());
             }
             PASS_RELEASED => {
@@ -347,6 +353,10 @@ impl Tally {
                 self.unended.remove(&reserved);
                 SummaryRow::of(&ask, &rules, Outcome::Abandoned)
             }
+            PASS_REPEATED => {
+                let PassRepeated { ask, rules, .. } = entry.parse()?;
+                SummaryRow::of(&ask, &rules, Outcome::Repeated)
+            }
             PASS_REFUSED => {
                 let PassRefused {
                     reserved,
@@ -374,7 +384,7 @@ struct Store(sled::Db);
 struct Stamp {
     format: u32,
     head: Head,
-    bundle: Option<Digest>,
+    bundle: Option<InForce>,
     not_listed: u64,
 }
 

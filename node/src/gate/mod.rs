@@ -3,64 +3,158 @@
 //! A pass is a bracket in a fixed order that fails closed:
 //!
 //! 1. *decide*: the policy bundle that lies there now, or a refusal;
-//! 2. *reserve*: `pass-reserved` in the journal, durable;
-//! 3. *work*: the caller's closure, which holds the permit;
+//! 2. *reserve*: which patients are charged in the vault, then `pass-reserved` with the cost in the journal, each durable;
+//! 3. *work*: the caller's closure, which holds the permit and those patients whose budget is not spent;
 //! 4. *comply*: what the permit does not release is taken out, what may never leave is refused;
-//! 5. *settle*: `pass-released` with a digest of what leaves, durable;
+//! 5. *settle*: the answer in the vault if it had a cost, then `pass-released` with a digest of what leaves, each durable;
 //! 6. [`Released`], which nothing else makes and the server alone can send.
 //!
-//! What may fail: the journal at 2 means that the work never runs, at 5 that nothing is released. A crash in between
+//! What may fail: a journal at 2 means that the work never runs, at 5 that nothing is released. A crash in between
 //! leaves a reservation without an ending; the next start finds it and journals it as `pass-abandoned`. It never
-//! releases. What is no failure: a refusal. It is journalled as one and kept apart from faults.
+//! releases, and what it cost stays spent. What is no failure: a refusal. It is journalled as one and kept apart from
+//! faults.
 //!
-//! Passes run side by side; the gate holds no lock during work. Each ends under the bundle that it began under.
+//! What had a cost is answered once. The same ask gets the kept answer, byte for byte and at no further cost, also from
+//! the process after; or, where the power went before the answer was kept, a refusal that says it is spent. There is
+//! never a second sample of the noise.
+//!
+//! Passes run side by side; the gate holds no lock during work or an fsync. Each ends under the bundle that it began
+//! under.
 //!
 //! | file | subject |
 //! |---|---|
-//! | `mod` | the bracket |
+//! | `mod` | opening, and the way through |
+//! | `pass` | the bracket, step by step |
+//! | `books` | what is spent and what was asked: behind the one lock |
+//! | `approvals` | what waits for a person |
+//! | `vault` | who was charged, and the kept answers: behind the one door that is never opened |
 //! | `egress` | what can leave, in principle: a sealed trait |
 //! | `egress_training` | the three things that leave in training |
 //! | `released` | the proof |
 //! | `outcome` | refusals and faults, kept apart |
 //! | `bundle` | the policy file, taken up when it changes |
 //! | `index` | counts of passes, rebuilt from the journal at need |
-//!
-//! The budget will be reserved and settled at 2 and 5, in the same journal entries.
 
+mod approvals;
+mod books;
 mod bundle;
 mod egress;
+mod egress_statistics;
 mod egress_training;
 mod index;
 mod outcome;
+mod pass;
 mod released;
+mod vault;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consilium_journal::Journal;
 use consilium_policies::entry::{
-    BUNDLE_INSTALLED, BundleInstalled, PASS_ABANDONED, PASS_FAILED, PASS_REFUSED, PASS_RELEASED,
-    PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
+    BUNDLE_INSTALLED, BUNDLE_REFUSED, BundleInstalled, BundleRefused, PASS_ABANDONED, PassAbandoned, PassReserved,
 };
-use consilium_policies::{Ask, Bundle, Facts, Permit, Verdict, decide};
-use consilium_protocol::{Digest, Millis, Refusal};
+use consilium_policies::{Ask, Facts, Permit};
+use consilium_privacy::ledger::{Cohort, Ledger};
+use consilium_protocol::{DatasetName, Digest, MemberName, Millis};
 use serde::Serialize;
 
-pub use bundle::{HeldPolicy, POLICY_FILE, PolicyError, read_policy};
-pub use egress::Egress;
-pub use egress_training::{Admission, Evaluation, OutgoingUpdate, TrainedUpdate};
+pub use approvals::{ApprovalError, Approvals, PENDING_MAX, Pending, Wanted};
+pub use bundle::{
+    HeldPolicy, INCOMING, POLICY_FILE, PolicyError, REFUSED, Signers, read_bundle_files, read_policy,
+};
+pub use egress::{Egress, NotKept};
+pub use egress_statistics::{PriceError, StatisticsAnswer, UNKNOWN_KEYS_DELTA, price};
+pub use egress_training::{
+    Admission, Evaluation, OutgoingUpdate, PrivateUpdate, TrainedUpdate,
+};
 pub use index::{Outcome, SUMMARY_ROWS_MAX, Summary, SummaryRow};
 pub use outcome::{GateFault, NotReleased, WorkError};
 pub use released::Released;
+pub use vault::{ANSWER_BYTES_MAX, VAULT_LIMITS};
 
-use bundle::PolicyFile;
+use books::{Books, BooksLock};
+use bundle::{InForce, News, PolicyFile};
 use index::{Found, Index};
+use pass::{Entered, Pass, is_free, touches_nothing};
+use vault::Vault;
 
 /// A node's one door. Shared between threads by reference.
 pub struct Gate {
     journal: Arc<Journal>,
+    vault: Vault,
+    books: Arc<BooksLock>,
     policy: PolicyFile,
     index: Index,
+    approvals: Approvals,
+    /// What was refused until an officer has approved it, by hash: who asks, and who may approve.
+    waiting: Mutex<BTreeMap<Digest, Waiting>>,
+}
+
+struct Waiting {
+    asked_by: String,
+    officers: BTreeSet<MemberName>,
+}
+
+/// A node's two journals: one for officers and auditors, one that nobody outside the site may read.
+pub struct Records {
+    /// What passed, and what it cost.
+    pub journal: Arc<Journal>,
+    /// Who was charged, and the kept answers. Opened with [`VAULT_LIMITS`].
+    pub vault: Arc<Journal>,
+    /// 32 bytes that nobody can guess, for a vault that is new; one that is not keeps its own.
+    pub new_secret: [u8; 32],
+}
+
+impl Records {
+    /// The journal, and the vault in its folder, which only the node's own user may read.
+    ///
+    /// # Errors
+    /// The vault is damaged or cannot be opened, or the system has no randomness.
+    pub fn open(journal: Arc<Journal>, vault_folder: &Path) -> Result<Self, GateFault> {
+        let doing = "open the vault";
+        let failed = |cause| GateFault::Vault { doing, cause };
+        let (vault, _) = Journal::open(vault_folder, VAULT_LIMITS).map_err(failed)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let owner_only = std::fs::Permissions::from_mode(0o700);
+            let closed = std::fs::set_permissions(vault_folder, owner_only);
+            closed.map_err(|cause| GateFault::System { doing, cause })?;
+        }
+        let mut new_secret = [0; 32];
+        getrandom::fill(&mut new_secret).map_err(|cause| GateFault::System {
+            doing,
+            cause: std::io::Error::other(cause),
+        })?;
+        Ok(Self {
+            journal,
+            vault: Arc::new(vault),
+            new_secret,
+        })
+    }
+}
+
+/// The ledgers of a node that may be running, from its journal and its vault.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn read_ledgers(
+    journal_folder: &Path,
+    vault_folder: &Path,
+) -> Result<BTreeMap<DatasetName, Ledger>, GateFault> {
+    Books::look(journal_folder, vault_folder)
+}
+
+/// What an ask's answer depends on and its text does not say.
+pub struct Touches {
+    /// The version of the data set.
+    pub dataset_version: Digest,
+    /// What else was sent with the ask: the state that a round is trained from.
+    pub state: Option<Digest>,
+    /// The patients whose records it is computed from, by [`Gate::numbers`].
+    pub patients: Cohort,
 }
 
 /// What opening the gate found.
@@ -73,43 +167,43 @@ pub struct Opened {
 }
 
 impl Gate {
-    /// Opens the gate over this node's journal: ends what a crash cut off, and brings the index up to date.
+    /// Opens the gate over this node's journals: ends what a crash cut off, and makes books and index anew.
     ///
     /// `policy_folder` is where the officer's `policy.toml` lies or will lie; `state_folder` holds what can be
     /// rebuilt, and the gate's index in a folder of its own there.
     ///
     /// # Errors
-    /// The journal cannot be read or appended to.
+    /// A journal cannot be read or appended to; or the vault lacks what the journal names.
     pub fn open(
-        journal: Arc<Journal>,
+        records: Records,
         policy_folder: &Path,
         state_folder: &Path,
         now: Millis,
     ) -> Result<(Self, Opened), GateFault> {
-        let (index, found) = Index::open(Some(state_folder), &journal)
+        let (index, found) = Index::open(Some(state_folder), &records.journal)
             .map_err(GateFault::journal("read the journal"))?;
         let policy = PolicyFile::new(policy_folder, found.bundle);
-        Self::begin(journal, policy, index, found, now)
+        Self::begin(records, policy, index, found, now)
     }
 
     /// As [`Gate::open`] for a world without a disk: the policy is a text that somebody else holds, and nothing is
-    /// kept but the journal.
+    /// kept but the journals.
     ///
     /// # Errors
-    /// The journal cannot be read or appended to.
+    /// As [`Gate::open`].
     pub fn open_without_disk(
-        journal: Arc<Journal>,
+        records: Records,
         policy: HeldPolicy,
         now: Millis,
     ) -> Result<(Self, Opened), GateFault> {
         let (index, found) =
-            Index::open(None, &journal).map_err(GateFault::journal("read the journal"))?;
+            Index::open(None, &records.journal).map_err(GateFault::journal("read the journal"))?;
         let policy = PolicyFile::held(policy, found.bundle);
-        Self::begin(journal, policy, index, found, now)
+        Self::begin(records, policy, index, found, now)
     }
 
     fn begin(
-        journal: Arc<Journal>,
+        records: Records,
         policy: PolicyFile,
         index: Index,
         found: Found,
@@ -119,12 +213,23 @@ impl Gate {
             abandoned: found.unended.len() as u64,
             index_rebuilt: found.rebuilt,
         };
+        let Records {
+            journal,
+            vault,
+            new_secret,
+        } = records;
+        let now = now.max(Millis(journal.latest_ms()));
+        let (vault, in_vault) = Vault::open(vault, new_secret, now)?;
+        let books = Books::open(&journal, &vault, in_vault)?;
         let gate = Self {
             journal,
+            vault,
+            books: Arc::new(BooksLock::new(books)),
             policy,
             index,
+            approvals: Approvals::default(),
+            waiting: Mutex::default(),
         };
-        let now = gate.not_before_the_journal(now);
         for (
             reserved,
             PassReserved {
@@ -146,7 +251,67 @@ impl Gate {
         Ok((gate, opened))
     }
 
-    /// The only way anything computed from local data leaves this node.
+    /// With officers of whom some must have signed every bundle.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Signers) -> Self {
+        self.policy.set_signers(signers);
+        self
+    }
+
+    /// Takes up a new bundle, if one lies there, as the next pass would.
+    ///
+    /// # Errors
+    /// The journal cannot be appended to. A bundle that cannot be used is no error here: it refuses each pass.
+    pub fn look_at_policy(&self, now: Millis) -> Result<(), GateFault> {
+        let now = self.not_before_the_journal(now);
+        match self.policy.current(|news| self.hear(news, now)) {
+            Err(bundle::NotCurrent::NotRecorded(fault)) => Err(fault),
+            Ok(_) | Err(bundle::NotCurrent::Unusable(_)) => Ok(()),
+        }
+    }
+
+    /// With a folder for what waits for a person. Without one, what needs a person's word is refused.
+    #[must_use]
+    pub fn with_approvals(self, approvals: Approvals) -> Self {
+        Self { approvals, ..self }
+    }
+
+    /// Lays a signed text before the officers, if an ask was refused because they have not approved it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn lay_before_officers(&self, text: &[u8]) -> Result<(), ApprovalError> {
+        let hash = Digest::of(text);
+        let pending = self.waiting().get(&hash).map(|waiting| Pending {
+            wanted: Wanted::Approval,
+            hash,
+            asked_by: waiting.asked_by.clone(),
+            officers: waiting.officers.clone(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        });
+        match pending {
+            None => Ok(()),
+            Some(pending) => self.approvals.lay_before(&pending),
+        }
+    }
+
+    /// Notes that an ask waits; whether that is new.
+    fn waits(&self, hash: Digest, ask: &Ask, officers: &BTreeSet<MemberName>) -> bool {
+        let mut waiting = self.waiting();
+        let is_new = !waiting.contains_key(&hash);
+        if waiting.len() < PENDING_MAX || !is_new {
+            let asked_by = pass::asked_by(ask);
+            let officers = officers.clone();
+            waiting.insert(hash, Waiting { asked_by, officers });
+        }
+        is_new
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Digest, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The only way anything computed from local data leaves this node; this one is for what costs nothing.
     ///
     /// `now` is the clock's; the gate takes the latest time in its journal if that is later, so that a clock set back
     /// revives no permit. Every entry of the pass carries the time at which it began.
@@ -161,39 +326,72 @@ impl Gate {
         now: Millis,
         work: impl FnOnce(&Permit) -> Result<T, WorkError>,
     ) -> Result<Released<T::Wire>, NotReleased> {
-        let now = self.not_before_the_journal(now);
-        let pass = Pass {
+        match is_free(facts) {
+            true => self.pass_touching(ask, facts, &touches_nothing(), now, |permit, _| {
+                work(permit)
+            }),
+            false => Err(GateFault::CostWithoutPatients.into()),
+        }
+    }
+
+    /// As [`Gate::pass`], of an ask that may have a cost (`facts.cost`, for each patient whom it touches). What was spent
+    /// before is the gate's to say, whatever `facts` says.
+    ///
+    /// The work gets those patients whose own budget covers the cost, and must look at no others: they are charged. It does
+    /// not run where the same ask was answered before: then [`Released::is_repeated`].
+    ///
+    /// # Errors
+    /// As [`Gate::pass`].
+    pub fn pass_touching<T: Egress>(
+        &self,
+        ask: &Ask,
+        facts: &Facts,
+        touches: &Touches,
+        now: Millis,
+        work: impl FnOnce(&Permit, &Cohort) -> Result<T, WorkError>,
+    ) -> Result<Released<T::Wire>, NotReleased> {
+        let mut pass = Pass {
             gate: self,
             ask,
-            facts,
-            now,
+            facts: facts.clone(),
+            touches,
+            now: self.not_before_the_journal(now),
         };
-        let bundle = match self.policy.current(|bundle| self.install(bundle, now)) {
-            Ok(bundle) => bundle,
-            Err(bundle::NotCurrent::Unusable(error)) => {
-                return Err(pass.refuse(None, None, &[], error.refusal(), Some(error.to_string())));
-            }
-            Err(bundle::NotCurrent::NotRecorded(fault)) => return Err(fault.into()),
+        let reserved = match pass.enter()? {
+            Entered::Reserved(reserved) => reserved,
+            Entered::Again {
+                permit,
+                request,
+                kept,
+            } => return pass.repeat::<T>(&permit, request, kept),
         };
-        let permit = match decide(&bundle, ask, facts, now) {
-            Verdict::Permit(permit) => permit,
-            Verdict::Refuse(refusal) => {
-                return Err(pass.refuse(None, Some(bundle.digest()), &[], refusal, None));
-            }
-        };
-        let reserved = pass.reserve(&permit)?;
-        let outcome = work(&permit).and_then(|computed| Ok(computed.comply(&permit)?));
+        let outcome = work(&reserved.permit, &reserved.patients)
+            .and_then(|computed| Ok(computed.comply(&reserved.permit)?));
         match outcome {
-            Ok(wire) => pass.settle::<T>(reserved, &permit, wire),
-            Err(WorkError::Refused(refusal)) => Err(pass.refuse(
-                Some(reserved),
-                Some(permit.bundle()),
-                permit.rules(),
-                refusal,
-                None,
-            )),
-            Err(WorkError::Failed(cause)) => Err(pass.fail(reserved, &permit, cause)),
+            Ok(wire) => pass.settle::<T>(reserved, wire),
+            Err(WorkError::Refused(refusal)) => Err(pass.decline(&reserved, refusal)),
+            Err(WorkError::Failed(cause)) => Err(pass.give_up(&reserved, cause)),
         }
+    }
+
+    /// The patients' numbers in a data set's ledger, given what tells each apart, in any bytes: the same for ever after.
+    ///
+    /// # Errors
+    /// The vault cannot be appended to, or there are too many.
+    pub fn numbers<'a>(
+        &self,
+        dataset: &DatasetName,
+        keys: impl Iterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Result<Vec<u32>, GateFault> {
+        self.vault
+            .numbers(dataset, keys, self.not_before_the_journal(now))
+    }
+
+    /// The ledger of a data set as it stands. For the site's own people: what was spent on a patient is private.
+    #[must_use]
+    pub fn ledger(&self, dataset: &DatasetName) -> Ledger {
+        self.books.open().ledger(dataset)
     }
 
     /// How often what was asked, and what became of it, over the whole journal.
@@ -202,15 +400,27 @@ impl Gate {
         self.index.summary()
     }
 
-    fn install(&self, bundle: &Bundle, now: Millis) -> Result<(), GateFault> {
-        let entry = BundleInstalled {
-            name: bundle.name().to_owned(),
-            version: bundle.version(),
-            digest: bundle.digest(),
-        };
-        self.index.begun();
-        self.record(now, BUNDLE_INSTALLED, &entry)?;
-        self.index.installed(bundle.digest());
+    /// Journals what became of a new bundle.
+    fn hear(&self, news: News<'_>, now: Millis) -> Result<(), GateFault> {
+        match news {
+            News::Installed { bundle, officers } => {
+                let entry = BundleInstalled {
+                    name: bundle.name().to_owned(),
+                    version: bundle.version(),
+                    digest: bundle.digest(),
+                    officers: officers.iter().map(ToString::to_string).collect(),
+                };
+                self.index.begun();
+                self.record(now, BUNDLE_INSTALLED, &entry)?;
+                self.index.installed(InForce {
+                    digest: bundle.digest(),
+                    version: bundle.version(),
+                });
+            }
+            News::Refused { digest, reason } => {
+                self.record(now, BUNDLE_REFUSED, &BundleRefused { digest, reason })?;
+            }
+        }
         Ok(())
     }
 
@@ -226,105 +436,6 @@ impl Gate {
 
     fn not_before_the_journal(&self, now: Millis) -> Millis {
         now.max(Millis(self.journal.latest_ms()))
-    }
-}
-
-/// One ask on its way through the gate.
-struct Pass<'a> {
-    gate: &'a Gate,
-    ask: &'a Ask,
-    facts: &'a Facts,
-    now: Millis,
-}
-
-impl Pass<'_> {
-    fn reserve(&self, permit: &Permit) -> Result<u64, GateFault> {
-        let entry = PassReserved {
-            ask: self.ask.clone(),
-            facts: *self.facts,
-            rules: permit.rules().to_vec(),
-            bundle: permit.bundle(),
-        };
-        self.gate.index.begun();
-        self.gate.record(self.now, PASS_RESERVED, &entry)
-    }
-
-    fn settle<T: Egress>(
-        &self,
-        reserved: u64,
-        permit: &Permit,
-        wire: T::Wire,
-    ) -> Result<Released<T::Wire>, NotReleased> {
-        let receipt = match T::receipt(&wire) {
-            Ok(receipt) => receipt,
-            Err(cause) => return Err(self.fail(reserved, permit, Box::new(cause))),
-        };
-        let entry = PassReleased {
-            reserved,
-            ask: self.ask.clone(),
-            rules: permit.rules().to_vec(),
-            bundle: permit.bundle(),
-            receipt,
-        };
-        self.gate.record(self.now, PASS_RELEASED, &entry)?;
-        self.gate
-            .index
-            .ended(SummaryRow::of(self.ask, permit.rules(), Outcome::Released));
-        Ok(Released::settled(wire))
-    }
-
-    /// Journals a refusal. If even that fails, the fault is told instead: the operator must hear of it.
-    fn refuse(
-        &self,
-        reserved: Option<u64>,
-        bundle: Option<Digest>,
-        permitted_by: &[consilium_policies::RuleId],
-        refusal: Refusal,
-        detail: Option<String>,
-    ) -> NotReleased {
-        let row = match reserved {
-            Some(_) => SummaryRow::of(self.ask, permitted_by, Outcome::Refused),
-            None => SummaryRow::refused(self.ask, &refusal),
-        };
-        let entry = PassRefused {
-            reserved,
-            ask: self.ask.clone(),
-            facts: *self.facts,
-            bundle,
-            refusal: refusal.clone(),
-            detail,
-        };
-        if reserved.is_none() {
-            self.gate.index.begun();
-        }
-        if let Err(fault) = self.gate.record(self.now, PASS_REFUSED, &entry) {
-            return fault.into();
-        }
-        self.gate.index.ended(row);
-        NotReleased::Refused(refusal)
-    }
-
-    fn fail(
-        &self,
-        reserved: u64,
-        permit: &Permit,
-        cause: Box<dyn std::error::Error + Send + Sync>,
-    ) -> NotReleased {
-        let entry = PassFailed {
-            reserved,
-            ask: self.ask.clone(),
-            rules: permit.rules().to_vec(),
-            bundle: permit.bundle(),
-            cause: consilium_protocol::refusal::bounded(cause.to_string()),
-        };
-        if let Err(fault) = self.gate.record(self.now, PASS_FAILED, &entry) {
-            tracing::error!(%cause, "the work of a pass failed, and the journal too");
-            return fault.into();
-        }
-        self.gate
-            .index
-            .ended(SummaryRow::of(self.ask, permit.rules(), Outcome::Failed));
-        NotReleased::Failed(GateFault::Work { cause })
     }
 }
 

@@ -3,8 +3,12 @@
 use std::error::Error;
 
 use consilium_journal::JournalError;
-use consilium_protocol::Refusal;
+use consilium_privacy::ledger::PATIENTS_MAX;
 use consilium_protocol::message::Fault;
+use consilium_protocol::{Digest, Refusal};
+
+use super::NotKept;
+use super::vault::ANSWER_BYTES_MAX;
 
 /// Nothing was released.
 #[derive(Debug)]
@@ -27,6 +31,69 @@ pub enum GateFault {
         /// What the journal says.
         cause: JournalError,
     },
+    /// Without the vault nothing that has a cost leaves.
+    #[error("the gate could not record `{doing}` in its vault, and releases nothing: {cause}")]
+    Vault {
+        /// Which entry, or what was attempted.
+        doing: &'static str,
+        /// What the vault's journal says.
+        cause: JournalError,
+    },
+    /// The system did not do what it was asked.
+    #[error("the gate could not {doing}: {cause}")]
+    System {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The vault's chain is whole, and what is in it is none of ours.
+    #[error(
+        "entry {seq} of the vault, `{kind}`, cannot be read; a newer version wrote it, or its folder is another's"
+    )]
+    VaultUnreadable {
+        /// Which entry.
+        seq: u64,
+        /// What it says it is.
+        kind: String,
+    },
+    /// The vault was lost, or put back as it was before.
+    #[error(
+        "the vault lacks {count} entries that the journal names (the first in journal entry {first}; data sets: {datasets:?}): what was spent on each patient is not known, and so nothing leaves; put back the newest copy of the folder `vault`, or, if it is lost for good, have your officers close these data sets and begin a new node folder without them"
+    )]
+    VaultLost {
+        /// How many.
+        count: u64,
+        /// The journal's entry that names the first.
+        first: u64,
+        /// Whose patients they are.
+        datasets: Vec<String>,
+    },
+    /// More patients than a ledger has room for.
+    #[error("the data set `{dataset}` has more than {PATIENTS_MAX} patients; declare it in parts")]
+    TooManyPatients {
+        /// Which data set.
+        dataset: String,
+    },
+    /// An answer that the vault does not take.
+    #[error(
+        "an answer of {bytes} bytes is over the {ANSWER_BYTES_MAX} that can be kept, so it cannot leave at a cost"
+    )]
+    AnswerTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A kept answer is not what it was.
+    #[error("the answer kept in entry {entry} of the vault does not read back: {cause}")]
+    NotKept {
+        /// The hash of its entry.
+        entry: Digest,
+        /// Why.
+        cause: NotKept,
+    },
+    /// A caller's mistake: what has a cost must say whom it touches.
+    #[error("an ask with a cost came without its patients; this is a fault of the node's software")]
+    CostWithoutPatients,
     /// The work could not be done.
     #[error("the work of a pass failed: {cause}")]
     Work {
@@ -71,6 +138,18 @@ impl GateFault {
         let what = match self {
             Self::Journal { .. } => {
                 "the site cannot record what leaves it, and so lets nothing leave"
+            }
+            Self::Vault { .. }
+            | Self::System { .. }
+            | Self::VaultUnreadable { .. }
+            | Self::VaultLost { .. }
+            | Self::NotKept { .. } => {
+                "the site cannot account for what it spends, and so lets nothing leave"
+            }
+            Self::TooManyPatients { .. }
+            | Self::AnswerTooLarge { .. }
+            | Self::CostWithoutPatients => {
+                "the site cannot account for an ask of this size or kind"
             }
             Self::Work { .. } => "the work failed at the site",
         };

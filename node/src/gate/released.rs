@@ -6,6 +6,7 @@
 #[must_use = "what was released is charged and journalled; send it"]
 pub struct Released<T> {
     wire: T,
+    is_repeated: bool,
 }
 
 impl<T> Released<T> {
@@ -19,8 +20,24 @@ impl<T> Released<T> {
         self.wire
     }
 
+    /// It was paid for and kept before, and no work was done for it now.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
     pub(in crate::gate) fn settled(wire: T) -> Self {
-        Self { wire }
+        Self {
+            wire,
+            is_repeated: false,
+        }
+    }
+
+    pub(in crate::gate) fn again(wire: T) -> Self {
+        Self {
+            wire,
+            is_repeated: true,
+        }
     }
 }
 

@@ -6,23 +6,28 @@ use std::fs;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use consilium_journal::storage::{Break, Breaking, Memory, Verb};
+use consilium_journal::storage::{Break, Breaking, Memory, Storage, Verb};
 use consilium_journal::{Entry, Journal, Limits};
 use consilium_policies::entry::{
-    BUNDLE_INSTALLED, PASS_ABANDONED, PASS_FAILED, PASS_REFUSED, PASS_RELEASED, PASS_RESERVED,
-    PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
+    BUNDLE_INSTALLED, PASS_ABANDONED, PASS_FAILED, PASS_REFUSED, PASS_RELEASED, PASS_REPEATED,
+    PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased, PassRepeated,
+    PassReserved,
 };
 use consilium_policies::{Action, Ask, Facts, Researcher};
 use consilium_protocol::limits::CHUNK_BYTES_MAX;
 use consilium_protocol::message::{Metrics, Response};
-use consilium_protocol::{Digest, Millis, RefusalCode, Role, frame, wire};
+use consilium_protocol::{Digest, Millis, Refusal, RefusalCode, Role, frame, wire};
 
 use super::*;
 
+mod charged;
 mod content;
 mod decisions;
 mod faults;
 mod index;
+mod kills;
+mod signed;
+mod waiting;
 
 const POLICY: &str = r#"
 name = "cleveland"
@@ -42,16 +47,29 @@ maximum-rounds = 100
 release = ["update", "metrics"]
 "#;
 
+/// As [`POLICY`], with budgets.
+fn with_budgets(epsilon: f64, patient: f64) -> String {
+    let permit = POLICY.replace("\"metrics\"]", "\"metrics\", \"noisy-update\"]");
+    let budget = format!("budget = {{ epsilon = {epsilon:.1}, delta = 1e-6 }}");
+    format!(
+        "{permit}{budget}\n\n[dataset.heart-disease]\nduo = [\"HMB\"]\nunit = \"patient\"\nfloor-patients = 5\n{budget}\nbudget-patient = {{ epsilon = {patient:.1}, delta = 1e-6 }}\n"
+    )
+}
+
 const JUNE_2026: Millis = Millis(1_780_272_000_000);
 const JUNE_2028: Millis = Millis(1_843_430_400_000);
-const FACTS: Facts = Facts {
-    dataset_records: Some(199),
-    parameters: 14,
-};
+fn facts() -> Facts {
+    Facts {
+        dataset_records: Some(199),
+        parameters: 14,
+        ..Facts::default()
+    }
+}
 
 struct Site {
     folder: tempfile::TempDir,
     disk: Memory,
+    vault: Memory,
     storage: Arc<Breaking>,
     gate: Gate,
     opened: Opened,
@@ -61,21 +79,21 @@ impl Site {
     fn with_policy(policy: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(POLICY_FILE), policy).unwrap();
-        Self::start(folder, Memory::default(), JUNE_2026)
+        Self::start(folder, Memory::default(), Memory::default(), JUNE_2026)
     }
 
     fn cleveland() -> Self {
         Self::with_policy(POLICY)
     }
 
-    fn start(folder: tempfile::TempDir, disk: Memory, now: Millis) -> Self {
+    fn start(folder: tempfile::TempDir, disk: Memory, vault: Memory, now: Millis) -> Self {
         let storage = Arc::new(Breaking::new(Arc::new(disk.clone())));
-        let (journal, _) = Journal::open_on(storage.clone(), Limits::default()).unwrap();
-        let (gate, opened) =
-            Gate::open(Arc::new(journal), folder.path(), folder.path(), now).unwrap();
+        let records = records_on(storage.clone(), Arc::new(vault.clone()));
+        let (gate, opened) = Gate::open(records, folder.path(), folder.path(), now).unwrap();
         Self {
             folder,
             disk,
+            vault,
             storage,
             gate,
             opened,
@@ -89,9 +107,14 @@ impl Site {
     }
 
     fn restarted_on(self, disk: Memory) -> Self {
-        let Self { folder, gate, .. } = self;
+        let Self {
+            folder,
+            gate,
+            vault,
+            ..
+        } = self;
         drop(gate);
-        Self::start(folder, disk, JUNE_2026)
+        Self::start(folder, disk, vault.after_crash(1), JUNE_2026)
     }
 
     fn officer_writes(&self, policy: &str) {
@@ -123,11 +146,29 @@ impl Site {
     fn train(&self, round: u32) -> Result<Released<OutgoingUpdate>, NotReleased> {
         self.gate.pass(
             &ada(Action::Train { round, rounds: 15 }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| Ok(update()),
         )
     }
+}
+
+fn records_on(journal: Arc<dyn Storage>, vault: Arc<dyn Storage>) -> Records {
+    let (journal, _) = Journal::open_on(journal, Limits::default()).unwrap();
+    let (vault, _) = Journal::open_on(vault, VAULT_LIMITS).unwrap();
+    Records {
+        journal: Arc::new(journal),
+        vault: Arc::new(vault),
+        new_secret: [7; 32],
+    }
+}
+
+fn digest_of(policy: &str) -> Digest {
+    let files = consilium_policies::BundleFiles {
+        policy: policy.as_bytes().to_vec(),
+        ..Default::default()
+    };
+    files.digest()
 }
 
 fn ada(action: Action) -> Ask {
@@ -139,7 +180,7 @@ fn ada(action: Action) -> Ask {
         },
         purpose: "HMB".parse().unwrap(),
         dataset: "heart-disease".parse().unwrap(),
-        run: "r1".parse().unwrap(),
+        run: Some("r1".parse().unwrap()),
         run_digest: Digest::of(b"run"),
         action,
     }

@@ -16,6 +16,7 @@ use super::batches::{Batch, Batches};
 use super::device::{Chosen, DeviceChoice, DeviceError, choose, panic_text};
 use super::job::{Optimizer, Progress, TrainError, TrainJob, Trained, check_fit, finished};
 use super::linear::unbias;
+use super::private;
 use crate::data::Batchable;
 
 /// Rows whose logits are computed at once.
@@ -50,6 +51,10 @@ impl Trainer for BurnTrainer {
         if job.steps == 0 {
             // A large model passes through without a copy.
             return finished(std::mem::take(&mut job.parameters), None, 0, data);
+        }
+        if let Some(privacy) = &job.privacy {
+            // Not on the device: what a patient adds must not depend, by a bit, on who else is in the batch.
+            return private::train(&job, privacy, data, progress);
         }
         contain(|| Training::new(job, &self.on.device)?.run(data, progress))
     }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use consilium_protocol::model::{Home, Layout};
 
+use super::private::Privacy;
 use crate::data::Batchable;
 
 /// Training losses that are read back during one job: on a GPU each waits for
@@ -35,6 +36,8 @@ pub struct TrainJob {
     pub prox_mu: f64,
     /// Control variates of SCAFFOLD.
     pub control: Option<Control>,
+    /// Makes the job private: batches are drawn by chance, and `batch_size` and `seed` say nothing.
+    pub privacy: Option<Privacy>,
 }
 
 /// How a gradient becomes a step.
@@ -110,6 +113,10 @@ pub enum TrainError {
     Stopped { step: u64 },
     #[error("the linear trainer has no hidden layers; set `trainer = \"burn\"` for this model")]
     NotLinear,
+    #[error(
+        "parameters that stay at a site and control variates have no noise; leave them out of a private run"
+    )]
+    NotPrivate,
     #[error("the device failed: {0}")]
     Device(String),
 }
@@ -146,6 +153,9 @@ impl TrainJob {
             return Err(TrainError::WrongNumber {
                 what: "proximal term",
             });
+        }
+        if let Some(privacy) = &self.privacy {
+            privacy.check()?;
         }
         let Some(control) = &self.control else {
             return Ok(());

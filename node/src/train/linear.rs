@@ -7,6 +7,7 @@ use super::Trainer;
 use super::batches::{Batch, Batches};
 use super::job::{Optimizer, Progress, TrainError, TrainJob, Trained, check_fit, finished};
 use super::metrics::{loss, sigmoid};
+use super::private;
 use crate::data::Batchable;
 
 /// Logistic models on the CPU. Gradients are summed in `f64`; parameters are
@@ -23,6 +24,9 @@ impl Trainer for LinearTrainer {
     ) -> Result<Trained, TrainError> {
         job.check(data)?;
         check_linear(&job.layout)?;
+        if let Some(privacy) = &job.privacy {
+            return private::train(&job, privacy, data, progress);
+        }
         let shift = job.control_shift();
         let is_shared = shared_places(&job.layout);
         let mut parameters = job.parameters.clone();
@@ -86,7 +90,7 @@ impl Trainer for LinearTrainer {
 
 impl Optimizer {
     /// What to subtract from one parameter. `step` counts from 1 within the job.
-    fn change(&self, gradient: f64, moments: &mut (f64, f64), step: u64) -> f64 {
+    pub(super) fn change(&self, gradient: f64, moments: &mut (f64, f64), step: u64) -> f64 {
         match *self {
             Self::Sgd { learning_rate } => learning_rate * gradient,
             Self::Adam {
@@ -145,7 +149,8 @@ fn check_linear(layout: &Layout) -> Result<(), TrainError> {
     }
 }
 
-fn shared_places(layout: &Layout) -> Vec<bool> {
+/// Which values of the whole model are shared.
+pub(super) fn shared_places(layout: &Layout) -> Vec<bool> {
     let tensors = layout.tensors().iter();
     tensors
         .flat_map(|tensor| std::iter::repeat_n(tensor.home == Home::Shared, tensor.len()))

@@ -8,6 +8,8 @@
 //! | `linear` | plain logistic regression: no dependency, the oracle |
 //! | `burn` | every model of the catalogue, on CPU or GPU |
 //! | `device` | which of the two, chosen once |
+//! | `private` | steps with noise: each patient's gradient clipped, batches drawn by chance |
+//! | `network` | the gradient of one row, for those |
 
 mod batches;
 mod burn;
@@ -15,11 +17,14 @@ mod device;
 mod job;
 mod linear;
 mod metrics;
+mod network;
+mod private;
 
 pub use self::burn::BurnTrainer;
 pub use device::{DeviceChoice, DeviceError};
 pub use job::{Control, Optimizer, Progress, TrainError, TrainJob, Trained};
 pub use linear::LinearTrainer;
+pub use private::Privacy;
 
 use consilium_protocol::message::Metrics;
 use consilium_protocol::model::Layout;
@@ -29,7 +34,7 @@ use crate::data::Batchable;
 
 /// Trains a model of the catalogue on rows that never leave the site.
 ///
-/// The same job on the same rows gives the same parameters, bit for bit, on a CPU.
+/// The same job on the same rows gives the same parameters, bit for bit, on a CPU; a private job never does.
 pub trait Trainer: Send {
     /// Takes the job's steps. `progress` is called after each of them and may stop the job.
     ///

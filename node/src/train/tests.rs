@@ -50,6 +50,7 @@ fn job(layout: &Layout, steps: u64) -> TrainJob {
         first_step: 0,
         prox_mu: 0.0,
         control: None,
+        privacy: None,
     }
 }
 

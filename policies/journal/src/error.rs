@@ -56,6 +56,22 @@ pub enum JournalError {
         /// The first failure.
         cause: Arc<Self>,
     },
+    /// Nobody was given that place, so nobody will make it durable.
+    #[error("entry {seq} was never queued, the next is entry {queued}")]
+    NotQueued {
+        /// The entry waited for.
+        seq: u64,
+        /// The next place that will be given out.
+        queued: u64,
+    },
+    /// A proof about entries that are not there (any more).
+    #[error("entry or size {asked} lies beyond a tree of {size} entries")]
+    BeyondTree {
+        /// What was asked about.
+        asked: u64,
+        /// What there is.
+        size: u64,
+    },
     /// The thread that wrote for the others panicked.
     #[error("the thread that was writing gave up in the middle")]
     Abandoned,

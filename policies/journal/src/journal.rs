@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use crate::frame::{self, Frame, HEADER_BYTES};
 use crate::limits::READ_BYTES;
+use crate::merkle::Tree;
 use crate::scan::{End, LastSegment, Scan, segment_name};
 use crate::storage::{Disk, Storage};
-use crate::{Digest, Entries, Head, JournalError, Limits};
+use crate::{Digest, Entries, Head, JournalError, Limits, Snapshot};
 
 /// An open journal: the one writer of its folder. Shared between threads by `Arc`.
 pub struct Journal {
@@ -53,6 +54,8 @@ struct State {
     queued: Head,
     /// After the last entry that is durable.
     durable: Head,
+    /// Over the entries queued.
+    tree: Tree,
     latest_ms: u64,
     /// The frames of the next batch.
     queue: Vec<u8>,
@@ -83,7 +86,10 @@ impl Journal {
         limits.check()?;
         let mut scan = Scan::begin(Arc::clone(&storage))?;
         let created = scan.is_empty();
-        while scan.advance()?.is_some() {}
+        let mut tree = Tree::default();
+        while let Some((_, hash)) = scan.advance()? {
+            tree.push(hash);
+        }
         let opened = Opened {
             created,
             entries: scan.head.seq,
@@ -94,6 +100,7 @@ impl Journal {
         let state = State {
             queued: scan.head,
             durable: scan.head,
+            tree,
             latest_ms: scan.latest_ms,
             queue: Vec::new(),
             batch_seq: scan.head.seq,
@@ -127,12 +134,46 @@ impl Journal {
         kind: &str,
         payload: &T,
     ) -> Result<Appended, JournalError> {
+        let appended = self.enqueue_json(at_ms, kind, payload)?;
+        self.wait_until_durable(appended.seq)?;
+        Ok(appended)
+    }
+
+    /// Gives `payload` as JSON its place in the chain and returns at once: **not durable yet**. It becomes so with the
+    /// next batch, which somebody must wait for ([`Journal::wait_until_durable`]) or append behind it. For a caller
+    /// that holds a lock of its own and wants the order of its entries settled under it, and the fsync outside.
+    pub fn enqueue_json<T: Serialize>(
+        &self,
+        at_ms: u64,
+        kind: &str,
+        payload: &T,
+    ) -> Result<Appended, JournalError> {
         let payload =
             serde_json::to_vec(payload).map_err(|cause| JournalError::NotSerializable {
                 kind: kind.to_owned(),
                 cause,
             })?;
-        self.append(at_ms, kind, &payload)
+        self.enqueue(at_ms, kind, &payload)
+    }
+
+    /// Returns when entry `seq`, and with it every entry before, is durable: leads a batch or waits for the one who
+    /// does. `seq` must have been given out by this journal: waiting for a later one is an error, not a long wait.
+    pub fn wait_until_durable(&self, seq: u64) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if seq >= state.queued.seq {
+            return Err(JournalError::NotQueued {
+                seq,
+                queued: state.queued.seq,
+            });
+        }
+        while state.durable.seq <= seq {
+            state.refuse_if_poisoned()?;
+            state = match state.segment.take() {
+                Some(segment) => self.lead(state, segment),
+                None => self.wait(state),
+            };
+        }
+        Ok(())
     }
 
     /// After the last durable entry.
@@ -151,8 +192,26 @@ impl Journal {
         Entries::until(Arc::clone(&self.storage), self.head().seq)
     }
 
+    /// The journal as it stands, for checkpoints and proofs: everything queued by now, once it is durable. What a
+    /// snapshot says can be told to others: no crash takes any of it back.
+    pub fn snapshot(&self) -> Result<Snapshot, JournalError> {
+        let (chain, tree) = {
+            let state = self.state();
+            (state.queued, state.tree.clone())
+        };
+        if let Some(last) = chain.seq.checked_sub(1) {
+            self.wait_until_durable(last)?;
+        }
+        Ok(Snapshot::new(Arc::clone(&self.storage), tree, chain))
+    }
+
     /// Gives the entry its place in the chain and queues it.
-    fn enqueue(&self, at_ms: u64, kind: &str, payload: &[u8]) -> Result<Appended, JournalError> {
+    pub fn enqueue(
+        &self,
+        at_ms: u64,
+        kind: &str,
+        payload: &[u8],
+    ) -> Result<Appended, JournalError> {
         if !frame::kind_is_valid(kind.as_bytes()) {
             return Err(JournalError::KindInvalid {
                 kind: kind.chars().take(100).collect(),
@@ -169,7 +228,11 @@ impl Journal {
         }
         let mut state = self.state();
         while state.poison.is_none() && state.queue.len() >= self.limits.batch_bytes_max {
-            state = self.wait(state);
+            // Whoever queued these may not be waiting for them.
+            state = match state.segment.take() {
+                Some(segment) => self.lead(state, segment),
+                None => self.wait(state),
+            };
         }
         state.refuse_if_poisoned()?;
         let Head {
@@ -191,22 +254,10 @@ impl Journal {
         };
         let hash = frame.encode(&mut state.queue).ok_or_else(too_large)?;
         state.queued = Head { seq: seq + 1, hash };
+        state.tree.push(hash);
         state.batch_seq = batch;
         state.latest_ms = state.latest_ms.max(at_ms);
         Ok(Appended { seq, hash })
-    }
-
-    /// Leads a batch or waits for the one who does, until entry `seq` is durable.
-    fn wait_until_durable(&self, seq: u64) -> Result<(), JournalError> {
-        let mut state = self.state();
-        while state.durable.seq <= seq {
-            state.refuse_if_poisoned()?;
-            state = match state.segment.take() {
-                Some(segment) => self.lead(state, segment),
-                None => self.wait(state),
-            };
-        }
-        Ok(())
     }
 
     /// Writes all that is queued and makes it durable.

@@ -104,6 +104,29 @@ impl Scan {
         })
     }
 
+    /// As [`Scan::begin`], at the segment that holds entry `seq`; what lies before it is taken on trust. For proofs
+    /// about a journal that was read whole before.
+    pub(crate) fn begin_before(storage: Arc<dyn Storage>, seq: u64) -> Result<Self, JournalError> {
+        let mut scan = Self::begin(storage)?;
+        let mut segments: Vec<SegmentFile> = scan.segments.by_ref().collect();
+        let holds = segments.partition_point(|segment| segment.first_seq <= seq);
+        segments.drain(..holds.saturating_sub(1));
+        if let Some(first) = segments.first() {
+            let mut header = [0; HEADER_BYTES];
+            let read = scan
+                .storage
+                .read_at(&first.name, 0, &mut header)
+                .map_err(JournalError::storage("read", &first.name))?;
+            // A header that is none is found out by the first step.
+            if let Some(Ok(before)) = header.get(..read).map(frame::decode_header) {
+                scan.head = before;
+                scan.batch = before.seq;
+            }
+        }
+        scan.segments = segments.into_iter().peekable();
+        Ok(scan)
+    }
+
     /// Whether there is no segment file at all. Asked before the first step.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.segments.peek().is_none() && self.current.is_none()

@@ -6,6 +6,7 @@ use consilium_protocol::ids::NameError;
 
 use super::{ANY, PURPOSES, RuleIdError};
 use crate::day::DayError;
+use crate::duo::DuoError;
 use crate::limits::{BUNDLE_BYTES_MAX, NAMES_MAX, PERMITS_MAX};
 
 /// What is wrong with a policy, where, and what to do.
@@ -75,6 +76,64 @@ pub enum Problem {
     /// Purposes are never "any".
     #[error("a purpose must be named; list those that are meant, out of {}", PURPOSES.join(", "))]
     AnyPurpose,
+    /// A line that this permit or data set needs.
+    #[error("missing field `{field}`: {why}")]
+    Missing {
+        /// The field.
+        field: &'static str,
+        /// What wants it, and what to write.
+        why: String,
+    },
+    /// A line that says nothing here.
+    #[error("`{field}` means nothing here: {why}")]
+    Surplus {
+        /// The field.
+        field: &'static str,
+        /// What it belongs to.
+        why: &'static str,
+    },
+    /// Something may leave by no action of the permit.
+    #[error(
+        "`{release}` leaves by `{action}`, which is not among the permit's actions; add it, or remove the word"
+    )]
+    ReleaseOfNoAction {
+        /// What may leave.
+        release: &'static str,
+        /// By what.
+        action: &'static str,
+    },
+    /// Not a budget.
+    #[error("{cause}")]
+    Budget {
+        /// Why it is none.
+        cause: String,
+    },
+    /// Not a consent code.
+    #[error("{0}")]
+    Duo(DuoError),
+    /// Codes that allow no purpose.
+    #[error("no code says for what the data may be used; add one of NRES, GRU, HMB, DS, POA, CC")]
+    NoPermission,
+    /// A number out of a closed list.
+    #[error("{value} is not one of the steps; write one of {allowed}")]
+    NotAStep {
+        /// What is written.
+        value: i64,
+        /// What could be.
+        allowed: String,
+    },
+    /// Two ways of approval for one data set.
+    #[error(
+        "this permit wants `{this}` and the permit `{other}` wants `{that}`, on the same data set; choose one, since a request may fall under both"
+    )]
+    MixedApprovals {
+        /// This permit's.
+        this: &'static str,
+        /// The other permit.
+        other: String,
+        /// The other's.
+        that: &'static str,
+    },
     /// Not a purpose that a permit can name.
     #[error("`{text}` is not a purpose; it is one of {}", PURPOSES.join(", "))]
     NotAPurpose {

@@ -1,11 +1,9 @@
-//! `policy.toml` into a [`Bundle`]: text first into a document with positions, then field by field into types
+//! `policy.toml` into permits and terms: text first into a document with positions, then field by field into types
 //! that cannot hold anything else.
-
-use std::collections::BTreeSet;
-use std::ops::Range;
 
 use toml::Spanned;
 
+use super::source::{BudgetDocument, Source, Words, name, one_of};
 use super::*;
 
 #[derive(Deserialize)]
@@ -14,10 +12,10 @@ struct Document {
     name: Spanned<String>,
     version: Spanned<i64>,
     #[serde(default)]
+    dataset: BTreeMap<String, Spanned<dataset::DatasetDocument>>,
+    #[serde(default)]
     permit: Vec<PermitDocument>,
 }
-
-type Words = Spanned<Vec<Spanned<String>>>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -29,13 +27,18 @@ struct PermitDocument {
     actions: Words,
     dataset: Spanned<String>,
     until: Spanned<String>,
-    minimum_records: Spanned<i64>,
-    maximum_parameters_per_record: Spanned<f64>,
-    maximum_rounds: Spanned<i64>,
+    minimum_records: Option<Spanned<i64>>,
+    maximum_parameters_per_record: Option<Spanned<f64>>,
+    maximum_rounds: Option<Spanned<i64>>,
     release: Words,
+    budget: Option<Spanned<BudgetDocument>>,
+    approval: Option<Spanned<String>>,
+    officers: Option<Words>,
+    agreed: Option<Words>,
 }
 
-pub(super) fn bundle(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
+/// The permits and terms; the rest of the bundle is empty.
+pub(super) fn policy(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
     let whole_file = |problem| BundleError {
         file: file.to_owned(),
         line: None,
@@ -51,6 +54,7 @@ pub(super) fn bundle(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
     if let Some(first_too_many) = document.permit.get(PERMITS_MAX) {
         return Err(source.at(first_too_many.id.span(), "id", Problem::TooManyPermits));
     }
+    let datasets = source.datasets(&document.dataset)?;
     let mut rules: Vec<Rule> = Vec::with_capacity(document.permit.len());
     for permit in &document.permit {
         let rule = source.rule(permit)?;
@@ -58,6 +62,8 @@ pub(super) fn bundle(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
             let id = rule.id.to_string();
             return Err(source.at(permit.id.span(), "id", Problem::IdTwice { id }));
         }
+        source.fits_the_terms(permit, &rule, &datasets)?;
+        source.fits_the_others(permit, &rule, &rules)?;
         rules.push(rule);
     }
     let name: RuleId = source.id("name", &document.name)?;
@@ -65,18 +71,21 @@ pub(super) fn bundle(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
         name: name.into(),
         version: source.whole("version", &document.version, u32::MAX)?,
         rules,
-        digest: Digest::of(text),
+        cedar: Rules::read(RULES_FILE, &[], &datasets)?,
+        datasets,
+        cases: Cases::default(),
+        signatures: Signatures::default(),
+        manifest: String::new(),
+        digest: Digest::of(&[]),
     })
-}
-
-/// The text that positions are counted in.
-struct Source<'a> {
-    file: &'a str,
-    toml: &'a str,
 }
 
 impl Source<'_> {
     fn rule(&self, permit: &PermitDocument) -> Result<Rule, BundleError> {
+        let actions = self.words("actions", &permit.actions, |text| {
+            let known = "train, statistics, search";
+            one_of(text, &Activity::ALL, Activity::as_str, known)
+        })?;
         Ok(Rule {
             id: self.id("id", &permit.id)?,
             researchers: self.named("researchers", &permit.researchers)?,
@@ -90,183 +99,221 @@ impl Source<'_> {
                 }
                 _ => name(text),
             })?,
-            actions: self.words("actions", &permit.actions, |text| {
-                one_of(text, &[Activity::Train], Activity::as_str, "train")
-            })?,
             dataset: match permit.dataset.get_ref().as_str() {
                 ANY => Named::Any,
                 text => Named::These(BTreeSet::from([name(text)
                     .map_err(|problem| self.at(permit.dataset.span(), "dataset", problem))?])),
             },
-            until: permit.until.get_ref().parse().map_err(|DayError| {
-                let text = permit.until.get_ref().clone();
-                self.at(permit.until.span(), "until", Problem::NotADay { text })
-            })?,
-            minimum_records: self.whole("minimum-records", &permit.minimum_records, RECORDS_MAX)?,
-            maximum_parameters_per_record: self.share(&permit.maximum_parameters_per_record)?,
-            maximum_rounds: self.whole("maximum-rounds", &permit.maximum_rounds, ROUNDS_MAX)?,
-            release: self.words("release", &permit.release, |text| {
-                let all = [Release::Update, Release::Metrics];
-                one_of(text, &all, Release::as_str, "update, metrics")
-            })?,
+            until: self.day("until", &permit.until)?,
+            training: self.training(permit, actions.contains(&Activity::Train))?,
+            release: self.releases(&permit.release, &actions)?,
+            budget: match &permit.budget {
+                Some(written) => Some(self.budget("budget", written)?),
+                None => None,
+            },
+            approval: self.approval(permit)?,
+            agreed: match &permit.agreed {
+                Some(written) => {
+                    self.words("agreed", written, |text| text.parse().map_err(Problem::Duo))?
+                }
+                None => BTreeSet::new(),
+            },
+            line: self.line(permit.id.span().start),
+            actions,
         })
     }
 
-    fn id(&self, field: &str, written: &Spanned<String>) -> Result<RuleId, BundleError> {
-        let text = written.get_ref();
-        text.parse().map_err(|cause| {
-            self.at(
-                written.span(),
-                field,
-                Problem::Id {
-                    text: text.clone(),
-                    cause,
-                },
-            )
-        })
-    }
-
-    fn named<T>(&self, field: &str, written: &Words) -> Result<Named<T>, BundleError>
-    where
-        T: Ord + FromStr<Err = consilium_protocol::ids::NameError>,
-    {
-        let any = written.get_ref().iter().find(|word| word.get_ref() == ANY);
-        match any {
-            None => Ok(Named::These(self.words(field, written, name)?)),
-            Some(_) if written.get_ref().len() == 1 => Ok(Named::Any),
-            Some(word) => Err(self.at(word.span(), field, Problem::AnyAmongNames)),
-        }
-    }
-
-    fn words<T: Ord>(
+    fn releases(
         &self,
-        field: &str,
         written: &Words,
-        parse: impl Fn(&str) -> Result<T, Problem>,
-    ) -> Result<BTreeSet<T>, BundleError> {
-        let words = written.get_ref();
-        if words.is_empty() {
-            return Err(self.at(written.span(), field, Problem::Empty));
-        }
-        if words.len() > NAMES_MAX {
-            return Err(self.at(written.span(), field, Problem::TooManyNames));
-        }
-        words
-            .iter()
-            .map(|word| {
-                parse(word.get_ref()).map_err(|problem| self.at(word.span(), field, problem))
-            })
-            .collect()
+        actions: &BTreeSet<Activity>,
+    ) -> Result<BTreeSet<Release>, BundleError> {
+        self.words("release", written, |text| {
+            let known = "update, metrics, noisy-update, exact-statistics, noisy-statistics, \
+                         distinct-sketch, search-l0 to search-l4";
+            let release = one_of(text, &Release::ALL, Release::as_str, known)?;
+            let action = release.activity();
+            match actions.contains(&action) {
+                true => Ok(release),
+                false => Err(Problem::ReleaseOfNoAction {
+                    release: release.as_str(),
+                    action: action.as_str(),
+                }),
+            }
+        })
     }
 
-    /// A whole number from 1 to `maximum`.
-    fn whole<T>(&self, field: &str, written: &Spanned<i64>, maximum: T) -> Result<T, BundleError>
-    where
-        T: TryFrom<i64> + PartialOrd + From<u8> + fmt::Display,
-    {
-        let value = *written.get_ref();
-        match T::try_from(value) {
-            Ok(number) if number >= T::from(1) && number <= maximum => Ok(number),
-            _ => Err(self.at(
-                written.span(),
-                field,
-                Problem::OutOfRange {
-                    value: value.to_string(),
-                    allowed: format!("from 1 to {maximum}"),
-                },
+    /// The bounds of training: all three for `train`, none without it.
+    fn training(
+        &self,
+        permit: &PermitDocument,
+        trains: bool,
+    ) -> Result<Option<TrainingBounds>, BundleError> {
+        let bounds = (
+            &permit.minimum_records,
+            &permit.maximum_parameters_per_record,
+            &permit.maximum_rounds,
+        );
+        if !trains {
+            let (records, parameters, rounds) = bounds;
+            let written = [
+                ("minimum-records", records.as_ref().map(Spanned::span)),
+                (
+                    "maximum-parameters-per-record",
+                    parameters.as_ref().map(Spanned::span),
+                ),
+                ("maximum-rounds", rounds.as_ref().map(Spanned::span)),
+            ];
+            for (field, span) in written {
+                if let Some(span) = span {
+                    let why = "it bounds `train`, which is not among the permit's actions";
+                    return Err(self.at(span, field, Problem::Surplus { field, why }));
+                }
+            }
+            return Ok(None);
+        }
+        let missing = |field, example: &str| {
+            let why = format!("a permit to `train` says it, as in `{example}`");
+            self.at(permit.id.span(), field, Problem::Missing { field, why })
+        };
+        match bounds {
+            (Some(records), Some(parameters), Some(rounds)) => Ok(Some(TrainingBounds {
+                minimum_records: self.whole("minimum-records", records, RECORDS_MAX)?,
+                maximum_parameters_per_record: self.share(parameters)?,
+                maximum_rounds: self.whole("maximum-rounds", rounds, ROUNDS_MAX)?,
+            })),
+            (None, _, _) => Err(missing("minimum-records", "minimum-records = 50")),
+            (_, None, _) => Err(missing(
+                "maximum-parameters-per-record",
+                "maximum-parameters-per-record = 0.33",
             )),
+            (_, _, None) => Err(missing("maximum-rounds", "maximum-rounds = 100")),
         }
     }
 
-    fn share(&self, written: &Spanned<f64>) -> Result<f64, BundleError> {
-        let value = *written.get_ref();
-        // Not finite fails both comparisons or the upper one.
-        if value > 0.0 && value <= PARAMETERS_PER_RECORD_MAX {
-            return Ok(value);
-        }
-        Err(self.at(
-            written.span(),
-            "maximum-parameters-per-record",
-            Problem::OutOfRange {
-                value: value.to_string(),
-                allowed: format!("above 0 and up to {PARAMETERS_PER_RECORD_MAX}"),
+    fn approval(&self, permit: &PermitDocument) -> Result<Approval, BundleError> {
+        let word = permit.approval.as_ref();
+        let officers = match &permit.officers {
+            Some(written) => Some(self.words("officers", written, name)?),
+            None => None,
+        };
+        let needs_officers = |approval: fn(BTreeSet<MemberName>) -> Approval| match officers.clone()
+        {
+            Some(officers) => Ok(approval(officers)),
+            None => {
+                let field = "officers";
+                let why = "an approval is somebody's; name them, as in `officers = [\"olga\"]`";
+                let problem = Problem::Missing {
+                    field,
+                    why: why.to_owned(),
+                };
+                Err(self.at(permit.id.span(), field, problem))
+            }
+        };
+        match word.map_or("none", |word| word.get_ref().as_str()) {
+            "none" => match &permit.officers {
+                None => Ok(Approval::None),
+                Some(written) => {
+                    let why =
+                        "the permit wants no approval; write `approval = \"before\"`, or remove it";
+                    let field = "officers";
+                    Err(self.at(written.span(), field, Problem::Surplus { field, why }))
+                }
             },
-        ))
-    }
-
-    fn at(&self, span: Range<usize>, field: &str, problem: Problem) -> BundleError {
-        BundleError {
-            file: self.file.to_owned(),
-            line: Some(self.line(span.start)),
-            field: Some(field.to_owned()),
-            problem,
+            "before" => needs_officers(|officers| Approval::Before { officers }),
+            "outbox" => needs_officers(|officers| Approval::Outbox { officers }),
+            text => {
+                let problem = Problem::UnknownWord {
+                    text: text.to_owned(),
+                    known: "none, before, outbox",
+                };
+                let span = word.map_or(permit.id.span(), Spanned::span);
+                Err(self.at(span, "approval", problem))
+            }
         }
     }
 
-    fn syntax(&self, error: &toml::de::Error) -> BundleError {
-        let start = error.span().map(|span| span.start);
-        BundleError {
-            file: self.file.to_owned(),
-            line: start.map(|start| self.line(start)),
-            field: start.and_then(|start| self.field(start)),
-            problem: Problem::Syntax {
-                message: plain(error.message()),
-            },
+    /// What costs something needs budgets, and what is more than training needs a floor.
+    fn fits_the_terms(
+        &self,
+        permit: &PermitDocument,
+        rule: &Rule,
+        datasets: &BTreeMap<DatasetName, Dataset>,
+    ) -> Result<(), BundleError> {
+        let at = permit.id.span();
+        let missing = |field, why| self.at(at.clone(), field, Problem::Missing { field, why });
+        let costly = rule.release.iter().find(|release| release.costs());
+        if let (Some(release), None) = (costly, &rule.budget) {
+            let why = format!(
+                "`{}` has a cost; say what a project may spend, as in `budget = {{ epsilon = 3.0, delta = 1e-6 }}`",
+                release.as_str()
+            );
+            return Err(missing("budget", why));
+        }
+        if let (None, Some(written)) = (costly, &permit.budget) {
+            let why = "nothing that the permit releases has a cost";
+            let field = "budget";
+            return Err(self.at(written.span(), field, Problem::Surplus { field, why }));
+        }
+        let Named::These(names) = &rule.dataset else {
+            return Ok(());
+        };
+        let wants_terms = rule
+            .release
+            .iter()
+            .find(|release| release.activity() != Activity::Train || release.costs());
+        let Some(release) = wants_terms.map(|release| release.as_str()) else {
+            return Ok(());
+        };
+        for name in names {
+            let Some(dataset) = datasets.get(name) else {
+                let why = format!(
+                    "`{release}` needs the data set's terms; add a section [dataset.{name}] with its codes and floor"
+                );
+                return Err(missing("dataset", why));
+            };
+            let Some(release) = costly.map(|release| release.as_str()) else {
+                continue;
+            };
+            if dataset.budget.is_none() {
+                let why = format!("`{release}` has a cost; add `budget` to [dataset.{name}]");
+                return Err(missing("budget", why));
+            }
+            if dataset.budget_patient.is_none() {
+                let why =
+                    format!("`{release}` has a cost; add `budget-patient` to [dataset.{name}]");
+                return Err(missing("budget-patient", why));
+            }
+        }
+        Ok(())
+    }
+
+    /// An ask may fall under several permits; then it cannot wait both before its work and after it.
+    fn fits_the_others(
+        &self,
+        permit: &PermitDocument,
+        rule: &Rule,
+        others: &[Rule],
+    ) -> Result<(), BundleError> {
+        let meets = |other: &&Rule| match (&rule.dataset, &other.dataset) {
+            (Named::These(these), Named::These(those)) => !these.is_disjoint(those),
+            _ => true,
+        };
+        let differs = |other: &&Rule| {
+            rule.approval != Approval::None
+                && other.approval != Approval::None
+                && rule.approval.as_str() != other.approval.as_str()
+        };
+        match others.iter().filter(meets).find(differs) {
+            None => Ok(()),
+            Some(other) => {
+                let problem = Problem::MixedApprovals {
+                    this: rule.approval.as_str(),
+                    other: other.id.to_string(),
+                    that: other.approval.as_str(),
+                };
+                Err(self.at(permit.id.span(), "approval", problem))
+            }
         }
     }
-
-    fn line(&self, offset: usize) -> usize {
-        let before = self.toml.get(..offset).unwrap_or(self.toml);
-        before.matches('\n').count() + 1
-    }
-
-    /// The field whose line this is, if it looks like one.
-    fn field(&self, offset: usize) -> Option<String> {
-        let line = self.toml.lines().nth(self.line(offset) - 1)?;
-        let (key, _) = line.split_once('=')?;
-        let key = key.trim();
-        let looks_like_one = !key.is_empty()
-            && key.len() <= NAME_BYTES_MAX
-            && key
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        looks_like_one.then(|| key.to_owned())
-    }
-}
-
-fn name<T: FromStr<Err = consilium_protocol::ids::NameError>>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|cause| Problem::Name {
-        text: text.to_owned(),
-        cause,
-    })
-}
-
-fn one_of<T: Copy>(
-    text: &str,
-    all: &[T],
-    word: impl Fn(T) -> &'static str,
-    known: &'static str,
-) -> Result<T, Problem> {
-    let found = all.iter().copied().find(|one| word(*one) == text);
-    found.ok_or_else(|| Problem::UnknownWord {
-        text: text.to_owned(),
-        known,
-    })
-}
-
-/// The reader's message without the names of Rust types.
-fn plain(message: &str) -> String {
-    let mut plain = message.trim_end().replace('\n', ", ");
-    for (rust, words) in [
-        ("expected i64", "expected a whole number"),
-        ("expected f64", "expected a number"),
-        ("expected a sequence", "expected a list in [ ]"),
-        ("expected a string", "expected text in quotes"),
-        ("invalid type: ", "found "),
-        ("struct PermitDocument", "a permit's fields"),
-        ("struct Document", "a policy's fields"),
-    ] {
-        plain = plain.replace(rust, words);
-    }
-    plain
 }

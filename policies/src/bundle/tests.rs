@@ -33,7 +33,12 @@ fn parse_with(from: &str, to: &str) -> Result<Bundle, BundleError> {
 fn a_bundle_says_what_is_written() {
     let bundle = parse(CLEVELAND).unwrap();
     assert_eq!((bundle.name(), bundle.version()), ("cleveland-clinic", 3));
-    assert_eq!(bundle.digest(), Digest::of(CLEVELAND.as_bytes()));
+    let files = BundleFiles {
+        policy: CLEVELAND.as_bytes().to_vec(),
+        ..BundleFiles::default()
+    };
+    assert_eq!(bundle.digest(), files.digest());
+    assert_eq!(Bundle::read("", &files).unwrap(), bundle);
     let [rule] = bundle.rules() else {
         panic!("one rule expected")
     };
@@ -41,7 +46,15 @@ fn a_bundle_says_what_is_written() {
     assert!(rule.researchers.covers(&"grace".parse().unwrap()));
     assert!(!rule.researchers.covers(&"mallory".parse().unwrap()));
     assert_eq!(rule.until.to_string(), "2027-12-31");
-    assert_eq!((rule.minimum_records, rule.maximum_rounds), (50, 100));
+    assert_eq!(
+        rule.training,
+        Some(TrainingBounds {
+            minimum_records: 50,
+            maximum_parameters_per_record: 0.33,
+            maximum_rounds: 100,
+        })
+    );
+    assert_eq!((&rule.approval, rule.line), (&Approval::None, 6));
     assert_eq!(
         rule.release,
         BTreeSet::from([Release::Update, Release::Metrics])
@@ -73,7 +86,8 @@ fn a_bundle_without_permits_is_a_bundle() {
 #[test]
 fn a_whole_number_may_stand_for_a_fraction() {
     let bundle = parse_with("= 0.33", "= 2").unwrap();
-    assert_eq!(bundle.rules()[0].maximum_parameters_per_record, 2.0);
+    let training = bundle.rules()[0].training.unwrap();
+    assert_eq!(training.maximum_parameters_per_record, 2.0);
 }
 
 #[test]
@@ -120,7 +134,7 @@ fn what_is_wrong_is_told_by_file_line_and_field() {
         (
             "maximum-rounds = 100\n",
             "",
-            "missing field `maximum-rounds`",
+            "line 6, `maximum-rounds`: missing field `maximum-rounds`: a permit to `train` says it",
         ),
         (
             "release =",
@@ -131,6 +145,11 @@ fn what_is_wrong_is_told_by_file_line_and_field() {
             "[\"update\", \"metrics\"]",
             "[\"update\", \"weights\"]",
             "line 16, `release`: `weights` means nothing here; write one of update, metrics",
+        ),
+        (
+            "[\"update\", \"metrics\"]",
+            "[\"update\", \"noisy-statistics\"]",
+            "line 16, `release`: `noisy-statistics` leaves by `statistics`, which is not among",
         ),
         (
             "[\"update\", \"metrics\"]",
@@ -164,8 +183,8 @@ fn what_is_wrong_is_told_by_file_line_and_field() {
         ),
         (
             "[\"train\"]",
-            "[\"search\"]",
-            "line 10, `actions`: `search` means nothing here; write one of train",
+            "[\"sell\"]",
+            "line 10, `actions`: `sell` means nothing here; write one of train",
         ),
         (
             "\"cardiology-training\"",
@@ -200,6 +219,179 @@ fn what_is_wrong_is_told_by_file_line_and_field() {
         Bundle::parse("p", &long).unwrap_err().problem,
         Problem::TooLong
     );
+}
+
+/// The same hospital with terms, and a permit for questions.
+pub(crate) const WITH_TERMS: &str = r#"
+name = "cleveland-clinic"
+version = 4
+
+[dataset.heart-disease]
+duo = ["HMB", "PUB"]
+unit = "patient"
+floor-patients = 11
+rounding = 5
+repeats = "same"
+budget = { epsilon = 10.0, delta = 1e-6 }
+budget-patient = { epsilon = 8.0, delta = 1e-6 }
+
+[[permit]]
+id = "questions"
+researchers = ["ada"]
+projects = ["cardiology"]
+purposes = ["HMB"]
+actions = ["statistics"]
+dataset = "heart-disease"
+until = "2027-12-31"
+release = ["noisy-statistics", "exact-statistics"]
+budget = { epsilon = 3.0, delta = 1e-6 }
+agreed = ["PUB"]
+"#;
+
+#[test]
+fn terms_say_what_is_written_and_leave_out_on_the_careful_side() {
+    let bundle = parse(WITH_TERMS).unwrap();
+    let terms = &bundle.datasets()[&"heart-disease".parse().unwrap()];
+    assert_eq!(terms.duo, BTreeSet::from([DuoCode::Hmb, DuoCode::Pub]));
+    assert_eq!((terms.floor_patients, terms.rounding), (11, 5));
+    assert_eq!(terms.redaction, Redaction::SafeHarbor);
+    assert_eq!(terms.budget.unwrap().epsilon(), 10.0);
+    let rule = &bundle.rules()[0];
+    assert_eq!(rule.training, None);
+    assert_eq!(rule.budget.unwrap().epsilon(), 3.0);
+    assert_eq!(rule.agreed, BTreeSet::from([DuoCode::Pub]));
+    let sparse = WITH_TERMS.replace("rounding = 5\nrepeats = \"same\"\n", "");
+    let bundle = parse(&sparse).unwrap();
+    let terms = &bundle.datasets()[&"heart-disease".parse().unwrap()];
+    assert_eq!((terms.rounding, terms.repeats), (10, Repeats::Same));
+}
+
+#[test]
+fn nothing_is_allowed_by_leaving_a_line_out() {
+    for (from, to, says) in [
+        (
+            "budget = { epsilon = 3.0, delta = 1e-6 }\nagreed",
+            "agreed",
+            "line 15, `budget`: missing field `budget`: `noisy-statistics` has a cost",
+        ),
+        (
+            "budget = { epsilon = 10.0, delta = 1e-6 }\n",
+            "",
+            "`budget`: missing field `budget`: `noisy-statistics` has a cost; add `budget` to [dataset.heart-disease]",
+        ),
+        (
+            "budget-patient = { epsilon = 8.0, delta = 1e-6 }\n",
+            "",
+            "missing field `budget-patient`",
+        ),
+        (
+            "[dataset.heart-disease]",
+            "[dataset.lungs]",
+            "add a section [dataset.heart-disease]",
+        ),
+        (
+            "floor-patients = 11\n",
+            "",
+            "missing field `floor-patients`",
+        ),
+        (
+            "floor-patients = 11",
+            "floor-patients = 12",
+            "line 8, `floor-patients`: 12 is not one of the steps",
+        ),
+        (
+            "unit = \"patient\"",
+            "unit = \"record\"",
+            "write one of patient",
+        ),
+        (
+            "[\"HMB\", \"PUB\"]",
+            "[\"PUB\"]",
+            "line 6, `duo`: no code says for what",
+        ),
+        (
+            "[\"HMB\", \"PUB\"]",
+            "[\"HMB\", \"DUO:0000017\"]",
+            "names a group of codes",
+        ),
+        (
+            "[\"HMB\", \"PUB\"]",
+            "[\"HMB\", \"FUN\"]",
+            "`FUN` is not a code",
+        ),
+        (
+            "[\"HMB\", \"PUB\"]",
+            "[\"HMB\", \"TS\"]",
+            "missing field `until`: the code TS",
+        ),
+        ("epsilon = 3.0", "epsilon = -3.0", "`budget`: an ε of `-3`"),
+        (
+            "epsilon = 3.0, delta = 1e-6",
+            "epsilon = 3.0",
+            "missing field `delta`",
+        ),
+        (
+            "agreed =",
+            "approval = \"before\"\nagreed =",
+            "missing field `officers`",
+        ),
+        (
+            "agreed =",
+            "approval = \"later\"\nagreed =",
+            "`later` means nothing here; write one of none, before",
+        ),
+        (
+            "agreed =",
+            "officers = [\"olga\"]\nagreed =",
+            "`officers` means nothing here",
+        ),
+        (
+            "agreed =",
+            "maximum-rounds = 3\nagreed =",
+            "`maximum-rounds` means nothing here",
+        ),
+        (
+            "[\"noisy-statistics\", \"exact-statistics\"]",
+            "[\"exact-statistics\"]",
+            "`budget` means nothing here",
+        ),
+    ] {
+        assert!(WITH_TERMS.contains(from), "{from}");
+        let error = parse(&WITH_TERMS.replacen(from, to, 1))
+            .expect_err(to)
+            .to_string();
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}
+
+#[test]
+fn one_data_set_has_one_way_of_approval() {
+    let permit = WITH_TERMS.split_once("[[permit]]").unwrap().1;
+    let wanting = |id: &str, approval: &str| {
+        let with_officers = format!("approval = \"{approval}\"\nofficers = [\"olga\"]\nagreed =");
+        format!(
+            "[[permit]]{}",
+            permit
+                .replace("questions", id)
+                .replace("agreed =", &with_officers)
+        )
+    };
+    let both = format!(
+        "{WITH_TERMS}{}{}",
+        wanting("a", "before"),
+        wanting("b", "outbox")
+    );
+    let error = parse(&both).unwrap_err().to_string();
+    assert!(
+        error.contains("wants `outbox` and the permit `a` wants `before`"),
+        "{error}"
+    );
+    let one = format!(
+        "{WITH_TERMS}{}{}",
+        wanting("a", "before"),
+        wanting("b", "before")
+    );
+    assert!(parse(&one).is_ok());
 }
 
 #[test]

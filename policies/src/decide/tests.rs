@@ -35,7 +35,7 @@ fn ada_trains() -> Ask {
         },
         purpose: "HMB".parse().unwrap(),
         dataset: "heart-disease".parse().unwrap(),
-        run: "r1".parse().unwrap(),
+        run: Some("r1".parse().unwrap()),
         run_digest: Digest::of(b"run"),
         action: Action::Train {
             round: 3,
@@ -48,6 +48,7 @@ fn facts(records: u64, parameters: u64) -> Facts {
     Facts {
         dataset_records: Some(records),
         parameters,
+        ..Facts::default()
     }
 }
 
@@ -82,7 +83,7 @@ fn a_covered_ask_is_permitted_by_name() {
     assert_eq!(permit.bundle(), bundle.digest());
     assert!(permit.releases(Release::Update) && permit.releases(Release::Metrics));
     assert_eq!(
-        (permit.run().as_str(), permit.action()),
+        (permit.run().unwrap().as_str(), permit.action()),
         ("r1", ada_trains().action)
     );
 }
@@ -110,6 +111,7 @@ fn each_refusal_tells_its_reason_and_its_rule() {
     let no_dataset = Facts {
         dataset_records: None,
         parameters: 14,
+        ..Facts::default()
     };
     let nowhere = decide(&plain, &ada_trains(), &no_dataset, on("2026-06-01"));
     tells(nowhere, UnknownDataset, "no data set `heart-disease`", &[]);

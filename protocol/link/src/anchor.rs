@@ -56,6 +56,19 @@ impl TrustAnchor {
         &self.der
     }
 
+    /// The consortium's name, as the authority's certificate says it; empty where it says none.
+    #[must_use]
+    pub fn consortium(&self) -> String {
+        let name = |certificate: x509_parser::certificate::X509Certificate<'_>| {
+            let mut names = certificate.subject().iter_common_name();
+            Some(names.next()?.as_str().ok()?.to_owned())
+        };
+        identity::parse(&self.der)
+            .ok()
+            .and_then(name)
+            .unwrap_or_default()
+    }
+
     /// SHA-256 of the certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

@@ -84,7 +84,7 @@ impl CertificateAuthority {
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
         let key = MemberKey::load_file(&folder.join(KEY_FILE))?;
         let anchor = TrustAnchor::load(&folder.join(CERTIFICATE_FILE))?;
-        if anchor.public_key() != key.public_key() {
+        if anchor.public_key() != key.public_key_bytes() {
             return Err(IdentityError::OtherKey);
         }
         Ok(Self { key, anchor })

@@ -169,6 +169,12 @@ impl Connection {
         &self.shared.peer
     }
 
+    /// The certificate that the peer showed in its handshake, DER; `None` for a stranger.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        certificate_of(&self.shared.quic).map(|der| der.to_vec())
+    }
+
     /// Where the peer is now; it may change while the connection stands.
     #[must_use]
     pub fn peer_address(&self) -> SocketAddr {

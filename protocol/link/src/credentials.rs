@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use consilium_protocol::signature::{PublicKey, Signature};
 use consilium_protocol::{Millis, Role};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
@@ -20,6 +21,12 @@ const AUTHORITY_FILE: &str = "consortium-ca.crt";
 /// Goes before the bytes that are signed, so that a signature over a run file can never
 /// pass for one over anything else that this key signs, TLS handshakes included.
 const RUN_FILE_DOMAIN: &[u8] = b"consilium run file v1\0";
+
+/// As [`RUN_FILE_DOMAIN`], for queries.
+const QUERY_DOMAIN: &[u8] = b"consilium query v1\0";
+
+/// How a checkpoint's text and a cosignature's message begin.
+const NOTE_BEGINNINGS: [&[u8]; 2] = [b"consilium/", b"cosignature/v1\ntime "];
 
 /// Signatures are Ed25519: 64 bytes (RFC 8032, section 5.1.6).
 pub const SIGNATURE_BYTES: usize = 64;
@@ -46,7 +53,7 @@ impl Credentials {
         anchor: TrustAnchor,
     ) -> Result<Self, IdentityError> {
         let certificate = identity::parse(certificate_der)?;
-        if *certificate.public_key().subject_public_key.data != *key.public_key() {
+        if *certificate.public_key().subject_public_key.data != *key.public_key_bytes() {
             return Err(IdentityError::OtherKey);
         }
         Ok(Self {
@@ -66,7 +73,7 @@ impl Credentials {
     pub fn renewed(&self, certificate_der: &[u8], now: Millis) -> Result<Self, IdentityError> {
         let identity = self.anchor.identify(certificate_der, now)?;
         let certificate = identity::parse(certificate_der)?;
-        if *certificate.public_key().subject_public_key.data != *self.key.public_key() {
+        if *certificate.public_key().subject_public_key.data != *self.key.public_key_bytes() {
             return Err(IdentityError::OtherKey);
         }
         if identity != self.identity {
@@ -87,7 +94,7 @@ impl Credentials {
     pub fn save(&self, folder: &Path) -> Result<(), IdentityError> {
         match self.key.save(folder) {
             Err(IdentityError::Exists { path }) => {
-                if MemberKey::load(folder)?.public_key() != self.key.public_key() {
+                if MemberKey::load(folder)?.public_key_bytes() != self.key.public_key_bytes() {
                     return Err(IdentityError::Exists { path });
                 }
             }
@@ -159,7 +166,39 @@ impl Credentials {
     /// # Errors
     /// The cryptographic library fails.
     pub fn sign_run_file(&self, text: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        self.key.sign(&[RUN_FILE_DOMAIN, text].concat())
+        let signature = self.key.sign_plain(&[RUN_FILE_DOMAIN, text].concat())?;
+        Ok(signature.to_bytes().to_vec())
+    }
+
+    /// Signs a query's canonical text, [`SIGNATURE_BYTES`] long, for [`verify_query`].
+    ///
+    /// # Errors
+    /// The cryptographic library fails.
+    pub fn sign_query(&self, text: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let signature = self.key.sign_plain(&[QUERY_DOMAIN, text].concat())?;
+        Ok(signature.to_bytes().to_vec())
+    }
+
+    /// Signs a checkpoint or a cosignature as the transparency logs define it: exactly these bytes. Only bytes that
+    /// begin as one of those do are signed: nothing else that this key signs begins so, TLS handshakes included.
+    ///
+    /// # Errors
+    /// The bytes are neither, or the cryptographic library fails.
+    pub fn sign_note(&self, bytes: &[u8]) -> Result<Signature, IdentityError> {
+        if !NOTE_BEGINNINGS.iter().any(|known| bytes.starts_with(known)) {
+            return Err(IdentityError::cryptography(
+                "neither a checkpoint nor a cosignature",
+            ));
+        }
+        self.key.sign_plain(bytes)
+    }
+
+    /// The public half of this member's key.
+    ///
+    /// # Errors
+    /// Never for credentials that were loaded or made here.
+    pub fn public_key(&self) -> Result<PublicKey, IdentityError> {
+        self.key.public_key()
     }
 
     /// A secret of this member for QUIC's stateless resets; the same after a restart, and
@@ -202,6 +241,34 @@ pub fn verify_run_file(
     anchor: &TrustAnchor,
     now: Millis,
 ) -> Result<Identity, IdentityError> {
+    let signed = [RUN_FILE_DOMAIN, text].concat();
+    verify_signed(&signed, signature, certificate_der, allowed, anchor, now)
+}
+
+/// Who signed a query: as [`verify_run_file`], and always a researcher.
+///
+/// # Errors
+/// As [`verify_run_file`].
+pub fn verify_query(
+    text: &[u8],
+    signature: &[u8],
+    certificate_der: &[u8],
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
+    let signed = [QUERY_DOMAIN, text].concat();
+    let allowed = [Role::Researcher];
+    verify_signed(&signed, signature, certificate_der, &allowed, anchor, now)
+}
+
+fn verify_signed(
+    signed: &[u8],
+    signature: &[u8],
+    certificate_der: &[u8],
+    allowed: &[Role],
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
     let identity = anchor.identify(certificate_der, now)?;
     if !allowed.contains(&identity.role) {
         return Err(IdentityError::wrong_role(identity, allowed));
@@ -211,6 +278,6 @@ pub fn verify_run_file(
     if signature.len() != SIGNATURE_BYTES {
         return Err(IdentityError::BadSignature);
     }
-    tls::verify_ed25519(public_key, &[RUN_FILE_DOMAIN, text].concat(), signature)?;
+    tls::verify_ed25519(public_key, signed, signature)?;
     Ok(identity)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use consilium_protocol::limits::DER_BYTES_MAX;
+use consilium_protocol::signature::PublicKey;
 use consilium_protocol::{Digest, MemberName, Millis, Role};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -149,6 +150,16 @@ pub fn certificate_issued_at(der: &[u8]) -> Result<Millis, IdentityError> {
     let seconds = parse(der)?.validity().not_before.timestamp();
     let not_before = Millis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000));
     Ok(not_before.plus_ms(crate::authority::BACKDATED_MS))
+}
+
+/// The key that a certificate is for. Whose it is, the caller knows from the certificate's chain.
+///
+/// # Errors
+/// The bytes are not a certificate, or its key is no Ed25519 key.
+pub fn certificate_key(der: &[u8]) -> Result<PublicKey, IdentityError> {
+    let certificate = parse(der)?;
+    PublicKey::from_bytes(&certificate.public_key().subject_public_key.data)
+        .ok_or(IdentityError::NotACertificate)
 }
 
 /// The certificate, whole and within the protocol's limit.

@@ -2,7 +2,7 @@
 //! room that names quinn, rustls and rcgen; nothing above it sees their types.
 //!
 //! - Who: [`CertificateAuthority`] issues certificates, [`Credentials`] hold one,
-//!   [`Identity`] is what one says, [`verify_run_file`] is what one signed.
+//!   [`Identity`] is what one says, [`verify_run_file`] and [`verify_query`] are what one signed.
 //! - Where: [`Listener`] at the coordinator, [`Dialer`] everywhere else, [`Backoff`] in between.
 //! - What: a [`Connection`] carries requests; each is a [`RequestStream`] of messages in
 //!   frames and tensor [`Chunk`]s beside them.
@@ -16,6 +16,7 @@ mod anchor;
 mod authority;
 mod backoff;
 mod close;
+mod congestion;
 mod connection;
 mod credentials;
 mod dialer;
@@ -40,13 +41,15 @@ pub use authority::{AUTHORITY_LIFETIME_MS, BACKDATED_MS, CertificateAuthority};
 pub use backoff::{BACKOFF_CAP_MS, BACKOFF_FIRST_MS, Backoff};
 pub use close::{CloseCode, Closed};
 pub use connection::{Connection, ConnectionStats, Peer};
-pub use credentials::{Credentials, SIGNATURE_BYTES, verify_run_file};
+pub use credentials::{Credentials, SIGNATURE_BYTES, verify_query, verify_run_file};
 pub use dialer::Dialer;
 pub use error::{DialError, IdentityError, LinkError, ListenError};
 pub use host::{asked_to_stop, log_to_stderr, wall_clock};
-pub use identity::{Fingerprint, Identity, certificate_expires_at, certificate_issued_at};
+pub use identity::{
+    Fingerprint, Identity, certificate_expires_at, certificate_issued_at, certificate_key,
+};
 pub use limits::LinkLimits;
 pub use listener::Listener;
-pub use member_key::MemberKey;
+pub use member_key::{MemberKey, certificate_of_pem, pem_certificate, read_certificate};
 pub use stream::{CHUNK_HEADER_BYTES, Chunk, RequestStream, StreamReceiver, StreamSender};
 pub use whole_file::{NotWhole, sync_folder_of, write_whole};

@@ -17,7 +17,7 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 pub const STREAM_STALL_MS: u64 = 30_000;
 
 /// A message or chunk that has begun is whole within this, or fails: the largest of
-/// either then needs some 300 kbit/s, and a peer that sends a byte now and then to stay
+/// either then needs some 300 kbit/s, and a peer that sends or reads a byte now and then to stay
 /// below [`STREAM_STALL_MS`] is shown out.
 pub const TRANSFER_MS_MAX: u64 = 120_000;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use consilium_protocol::signature::{PublicKey, Signature, signed_bytes};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, PublicKeyData, SigningKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -79,13 +80,33 @@ impl MemberKey {
         &self.pair
     }
 
-    /// The 32 bytes of the public key.
-    pub(crate) fn public_key(&self) -> &[u8] {
-        self.pair.der_bytes()
+    /// The public half.
+    ///
+    /// # Errors
+    /// Never for a key that was loaded or made here.
+    pub fn public_key(&self) -> Result<PublicKey, IdentityError> {
+        PublicKey::from_bytes(self.public_key_bytes())
+            .ok_or_else(|| IdentityError::cryptography("the key has no Ed25519 public half"))
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        self.pair.sign(message).map_err(IdentityError::cryptography)
+    /// Signs `message` under `context`, for [`PublicKey::verify`].
+    ///
+    /// # Errors
+    /// The cryptographic library fails.
+    pub fn sign(&self, context: &str, message: &[u8]) -> Result<Signature, IdentityError> {
+        self.sign_plain(&signed_bytes(context, message))
+    }
+
+    /// Signs exactly these bytes. Inside this crate only, where every caller brings a separation of its own.
+    pub(crate) fn sign_plain(&self, bytes: &[u8]) -> Result<Signature, IdentityError> {
+        let signature = self.pair.sign(bytes).map_err(IdentityError::cryptography)?;
+        Signature::from_bytes(&signature)
+            .ok_or_else(|| IdentityError::cryptography("a signature has another length"))
+    }
+
+    /// The 32 bytes of the public key.
+    pub(crate) fn public_key_bytes(&self) -> &[u8] {
+        self.pair.der_bytes()
     }
 
     /// The key as TLS uses it.
@@ -102,8 +123,27 @@ impl Drop for MemberKey {
     }
 }
 
+/// Reads a certificate from a PEM file, unchecked: DER.
+///
+/// # Errors
+/// The file cannot be read, or holds no certificate.
+pub fn read_certificate(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let der = read_pem_certificate(&key_file::read_public(path)?, path)?;
+    Ok(der.to_vec())
+}
+
+/// The certificate in a PEM text, unchecked: DER.
+///
+/// # Errors
+/// The text holds no certificate.
+pub fn certificate_of_pem(pem: &str) -> Result<Vec<u8>, IdentityError> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes());
+    Ok(der.map_err(|_| IdentityError::NotACertificate)?.to_vec())
+}
+
 /// A certificate in PEM (RFC 7468).
-pub(crate) fn pem_certificate(der: &[u8]) -> String {
+#[must_use]
+pub fn pem_certificate(der: &[u8]) -> String {
     pem::encode_config(
         &pem::Pem::new("CERTIFICATE", der),
         pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),

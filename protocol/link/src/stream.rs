@@ -127,6 +127,12 @@ impl RequestStream {
         &mut self.sender
     }
 
+    /// The half that receives, to misbehave with.
+    #[cfg(test)]
+    pub(crate) fn receiver(&mut self) -> &mut StreamReceiver {
+        &mut self.receiver
+    }
+
     /// The two halves, to send and receive at the same time.
     #[must_use]
     pub fn split(self) -> (StreamSender, StreamReceiver) {
@@ -255,7 +261,15 @@ impl StreamSender {
         self.stream.write(bytes).await.unwrap()
     }
 
-    async fn write(&mut self, mut parts: &mut [Bytes]) -> Result<(), LinkError> {
+    /// Writes all of a message or chunk, within a time.
+    async fn write(&mut self, parts: &mut [Bytes]) -> Result<(), LinkError> {
+        let waited_ms = self.shared.limits.transfer_ms_max;
+        timeout(Duration::from_millis(waited_ms), self.write_parts(parts))
+            .await
+            .map_err(|_| LinkError::TooSlow { waited_ms })?
+    }
+
+    async fn write_parts(&mut self, mut parts: &mut [Bytes]) -> Result<(), LinkError> {
         let waited_ms = self.shared.limits.stream_stall_ms;
         while !parts.is_empty() {
             let written = timeout(
@@ -380,6 +394,12 @@ impl StreamReceiver {
     pub fn stop(&mut self, code: u32) {
         // Fails if the stream has ended already, which is as good.
         self.stream.stop(VarInt::from_u32(code)).ok();
+    }
+
+    /// Reads so many bytes as a hostile peer would.
+    #[cfg(test)]
+    pub(crate) async fn receive_raw(&mut self, bytes: usize) {
+        self.stream.read_exact(&mut vec![0; bytes]).await.unwrap();
     }
 
     async fn fill_chunk(&mut self, wanted: usize) -> Result<(), LinkError> {

@@ -5,14 +5,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::CubicConfig;
 use quinn::udp::UdpSocketState;
 use quinn::{
     Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
 };
 
-use crate::limits::{INITIAL_WINDOW_BYTES, LinkLimits};
+use crate::congestion::LossTolerant;
+use crate::limits::LinkLimits;
 use crate::restart::{ConnectionIds, ResetKey};
 
 /// Requests that one connection may open before its peer has proven who it is: the
@@ -30,8 +30,6 @@ pub(crate) enum End {
 pub(crate) fn transport_config(limits: &LinkLimits, end: End) -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(limits.udp_payload_bytes_max);
-    let mut congestion = CubicConfig::default();
-    congestion.initial_window(INITIAL_WINDOW_BYTES);
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(match end {
@@ -49,7 +47,7 @@ pub(crate) fn transport_config(limits: &LinkLimits, end: End) -> Arc<TransportCo
             End::Dialer => limits.connection_window_bytes,
         }))
         .send_window(limits.send_window_bytes)
-        .congestion_controller_factory(Arc::new(congestion))
+        .congestion_controller_factory(Arc::new(LossTolerant))
         .mtu_discovery_config(Some(mtu));
     Arc::new(config)
 }

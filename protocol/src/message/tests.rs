@@ -57,6 +57,44 @@ fn event() -> RunEvent {
     }
 }
 
+fn signed_query() -> SignedQuery {
+    SignedQuery {
+        text: b"{}".to_vec(),
+        certificate: vec![0x30, 1],
+        signature: vec![9],
+    }
+}
+
+fn figure(name: &str, value: Option<f64>) -> Figure {
+    Figure {
+        name: name.into(),
+        value,
+        low: -3.0,
+        high: 195.5,
+        suppressed_at: u32::from(value.is_none()),
+    }
+}
+
+fn site_answer() -> SiteAnswer {
+    SiteAnswer {
+        keys: vec!["0".into(), "4".into()],
+        values: vec![Some(188.0), None],
+        scales: vec![1.0, 1.0],
+        noise: Noise::Laplace,
+        rounding: 0,
+        bundle: Digest([1; 32]),
+    }
+}
+
+fn cosign() -> Cosign {
+    Cosign {
+        checkpoint: b"note".to_vec(),
+        certificate: vec![0x30, 1],
+        old_size: 300,
+        proof: vec![[7; 32]],
+    }
+}
+
 fn every_request() -> Vec<Request> {
     let run_id: RunId = "r1".parse().unwrap();
     vec![
@@ -108,6 +146,16 @@ fn every_request() -> Vec<Request> {
             run_id,
             outcome: "finished".into(),
         },
+        Request::Query {
+            query: signed_query(),
+            timeout_ms: 30_000,
+        },
+        Request::Answer(signed_query()),
+        Request::Cosign(cosign()),
+        Request::WitnessPeer {
+            site: "hungarian".parse().unwrap(),
+            cosign: cosign(),
+        },
     ]
 }
 
@@ -129,6 +177,7 @@ fn every_response() -> Vec<Response> {
         Response::Welcome {
             consortium: "heart".into(),
             software_version: "0.1.0".into(),
+            witnessed: Vec::new(),
         },
         Response::Submitted {
             run_id,
@@ -176,6 +225,35 @@ fn every_response() -> Vec<Response> {
             held_out: metrics(),
             bundle: digest,
         }),
+        Response::QueryResult(QueryResult {
+            query: digest,
+            figures: vec![figure("0", Some(188.0)), figure("4", None)],
+            answered: vec![AnsweredBy {
+                site: "cleveland".parse().unwrap(),
+                noise: Noise::Laplace,
+                bundle: digest,
+            }],
+            refused: vec![(
+                "va".parse().unwrap(),
+                Refusal::new(RefusalCode::Expired, "why", "do"),
+            )],
+            missing: vec![("hungarian".parse().unwrap(), Missing::Late)],
+        }),
+        Response::SiteAnswer(site_answer()),
+        Response::Welcome {
+            consortium: "heart".into(),
+            software_version: "0.1.0".into(),
+            witnessed: b"note".to_vec(),
+        },
+        Response::Cosigned(Cosigned {
+            cosignature: Some(Cosignature {
+                line: "consilium/heart AAAA".into(),
+                certificate: vec![0x30],
+            }),
+            last: b"note".to_vec(),
+            peer: Some("hungarian".parse().unwrap()),
+        }),
+        Response::Cosigned(Cosigned::default()),
     ]
 }
 
@@ -265,6 +343,13 @@ fn a_message_over_a_limit_or_with_an_impossible_value_goes_no_further() {
         bundle_sha256: vec![1; 32].into(),
     };
     assert!(Admitted::try_from(nobody).is_err());
+    answers_that_do_not_add_up_are_refused();
+    let mut long = cosign();
+    long.proof = vec![[0; 32]; limits::PROOF_HASHES_MAX + 1];
+    assert!(matches!(
+        refused(Request::Cosign(long)),
+        MessageError::TooLong { field: "proof", .. }
+    ));
     let show = wire::Request {
         kind: Some(Ask::ShowRun(wire::RunQuery {
             run_id: "../x".into(),
@@ -276,6 +361,34 @@ fn a_message_over_a_limit_or_with_an_impossible_value_goes_no_further() {
     ));
 }
 
+fn answers_that_do_not_add_up_are_refused() {
+    let good = wire::SiteAnswer::from(site_answer());
+    let broken: [fn(&mut wire::SiteAnswer); 8] = [
+        |answer| answer.scales.truncate(1),
+        |answer| answer.keys.truncate(1),
+        |answer| answer.suppressed.push(2),
+        |answer| answer.values[0] = f64::NAN,
+        |answer| answer.scales[0] = -1.0,
+        |answer| answer.noise = "white".into(),
+        |answer| answer.bundle_sha256 = vec![1; 31].into(),
+        |answer| {
+            answer.values = vec![0.0; ANSWER_CELLS_MAX + 1];
+            answer.scales = answer.values.clone();
+            answer.keys.clear();
+        },
+    ];
+    for (at, break_it) in broken.into_iter().enumerate() {
+        let mut answer = good.clone();
+        break_it(&mut answer);
+        assert!(SiteAnswer::try_from(answer).is_err(), "{at}");
+    }
+    let longer = Request::Query {
+        query: signed_query(),
+        timeout_ms: QUERY_TIMEOUT_MS_MAX + 1,
+    };
+    assert!(Request::try_from(wire::Request::from(longer)).is_err());
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
@@ -285,7 +398,7 @@ proptest! {
 
     #[test]
     fn a_flipped_byte_is_an_error_or_another_valid_message(
-        which in 0_usize..17, at in any::<prop::sample::Index>(), flip in 1_u8..,
+        which in 0_usize..19, at in any::<prop::sample::Index>(), flip in 1_u8..,
     ) {
         let mut frame = frame::encode(&wire::Request::from(every_request().swap_remove(which))).unwrap();
         let at = at.index(frame.len());

@@ -3,7 +3,7 @@
 use consilium_policies::bundle::{Bundle, Named, PURPOSES};
 use consilium_policies::cases::Cases;
 use consilium_policies::limits::{CASES_MAX, NAMES_MAX, PARAMETERS_PER_RECORD_MAX, PERMITS_MAX};
-use consilium_protocol::Digest;
+use consilium_policies::{Activity, BundleFiles};
 use consilium_protocol::limits::{RECORDS_MAX, ROUNDS_MAX};
 
 use crate::Target;
@@ -56,7 +56,11 @@ pub fn holds(bytes: &[u8]) {
 }
 
 fn within_limits(bundle: &Bundle, text: &[u8]) {
-    assert_eq!(bundle.digest(), Digest::of(text));
+    let files = BundleFiles {
+        policy: text.to_vec(),
+        ..BundleFiles::default()
+    };
+    assert_eq!(bundle.digest(), files.digest());
     assert!(bundle.version() >= 1);
     assert!(bundle.rules().len() <= PERMITS_MAX);
     for (at, rule) in bundle.rules().iter().enumerate() {
@@ -66,10 +70,18 @@ fn within_limits(bundle: &Bundle, text: &[u8]) {
         let known = |purpose: &consilium_protocol::Purpose| PURPOSES.contains(&purpose.as_str());
         assert!(!rule.purposes.is_empty() && rule.purposes.iter().all(known));
         assert!(!rule.actions.is_empty() && !rule.release.is_empty());
-        assert!((1..=RECORDS_MAX).contains(&rule.minimum_records));
-        assert!((1..=ROUNDS_MAX).contains(&rule.maximum_rounds));
-        let share = rule.maximum_parameters_per_record;
-        assert!(share > 0.0 && share <= PARAMETERS_PER_RECORD_MAX);
+        assert_eq!(
+            rule.training.is_some(),
+            rule.actions.contains(&Activity::Train)
+        );
+        if let Some(bounds) = rule.training {
+            assert!((1..=RECORDS_MAX).contains(&bounds.minimum_records));
+            assert!((1..=ROUNDS_MAX).contains(&bounds.maximum_rounds));
+            let share = bounds.maximum_parameters_per_record;
+            assert!(share > 0.0 && share <= PARAMETERS_PER_RECORD_MAX);
+        }
+        let costs = rule.release.iter().any(|release| release.costs());
+        assert_eq!(rule.budget.is_some(), costs);
     }
 }
 

@@ -43,10 +43,16 @@ pub struct Mount {
     memory: Memory,
     breaking: Breaking,
     lie: Option<DiskLie>,
-    /// Verbs until power is lost; `u64::MAX` is never.
+    power: Arc<Power>,
+    holds_back: AtomicBool,
+    was_broken: AtomicBool,
+}
+
+/// What all folders of one machine hang on.
+struct Power {
+    /// Verbs until it is lost; `u64::MAX` is never.
     verbs_left: AtomicU64,
     is_dead: AtomicBool,
-    holds_back: AtomicBool,
 }
 
 impl Disk {
@@ -62,13 +68,26 @@ impl Disk {
     /// For a new process.
     #[must_use]
     pub fn mount(&self) -> Arc<Mount> {
+        self.on(Arc::new(Power {
+            verbs_left: AtomicU64::new(u64::MAX),
+            is_dead: AtomicBool::new(false),
+        }))
+    }
+
+    /// For the same process: power is lost for both.
+    #[must_use]
+    pub fn mount_beside(&self, mount: &Mount) -> Arc<Mount> {
+        self.on(mount.power.clone())
+    }
+
+    fn on(&self, power: Arc<Power>) -> Arc<Mount> {
         Arc::new(Mount {
             memory: self.memory.clone(),
             breaking: Breaking::new(Arc::new(self.memory.clone())),
             lie: self.lie,
-            verbs_left: AtomicU64::new(u64::MAX),
-            is_dead: AtomicBool::new(false),
+            power,
             holds_back: AtomicBool::new(false),
+            was_broken: AtomicBool::new(false),
         })
     }
 
@@ -95,22 +114,29 @@ impl Disk {
 impl Mount {
     /// Power will be lost at the nth change from now.
     pub fn lose_power_after(&self, verbs: u64) {
-        self.verbs_left.store(verbs, Ordering::Relaxed);
+        self.power.verbs_left.store(verbs, Ordering::Relaxed);
     }
 
     /// Whether power is lost.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        self.is_dead.load(Ordering::Relaxed)
+        self.power.is_dead.load(Ordering::Relaxed)
+    }
+
+    /// Whether anything of it was broken: it may fail again.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.was_broken.load(Ordering::Relaxed)
     }
 
     /// Nothing is written any more.
     pub fn kill(&self) {
-        self.is_dead.store(true, Ordering::Relaxed);
+        self.power.is_dead.store(true, Ordering::Relaxed);
     }
 
     /// Breaks one verb soon, or all writes from now on.
     pub fn trouble(&self, trouble: DiskTrouble, dice: &mut Dice) {
+        self.was_broken.store(true, Ordering::Relaxed);
         let nth = dice.between(1, 4);
         match trouble {
             DiskTrouble::Full => {
@@ -146,14 +172,14 @@ impl Mount {
     /// Counts one change.
     fn change(&self) -> io::Result<()> {
         self.alive()?;
-        match self.verbs_left.load(Ordering::Relaxed) {
+        match self.power.verbs_left.load(Ordering::Relaxed) {
             u64::MAX => Ok(()),
             0 => {
                 self.kill();
                 self.alive()
             }
             left => {
-                self.verbs_left.store(left - 1, Ordering::Relaxed);
+                self.power.verbs_left.store(left - 1, Ordering::Relaxed);
                 Ok(())
             }
         }
@@ -196,8 +222,9 @@ impl Storage for Mount {
             return Err(lost);
         }
         if self.lie == Some(DiskLie::SyncReservationLate) {
-            let word = b"pass-reserved";
-            let reserves = bytes.windows(word.len()).any(|window| window == word);
+            let words: [&[u8]; 2] = [b"pass-reserved", b"patients-charged"];
+            let holds = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+            let reserves = words.into_iter().any(holds);
             self.holds_back.store(reserves, Ordering::Relaxed);
         }
         self.told(self.breaking.write_at(name, offset, bytes))

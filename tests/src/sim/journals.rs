@@ -7,7 +7,8 @@ use consilium_journal::storage::Storage;
 use consilium_journal::{Entry, Head, read_on, verify_on};
 use consilium_policies::entry::{
     BUNDLE_INSTALLED, BundleInstalled, PASS_ABANDONED, PASS_FAILED, PASS_REFUSED, PASS_RELEASED,
-    PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
+    PASS_REPEATED, PASS_RESERVED, PassAbandoned, PassFailed, PassRefused, PassReleased,
+    PassRepeated, PassReserved, Receipt,
 };
 use consilium_policies::{Ask, Bundle, Verdict, decide};
 use consilium_protocol::{Digest, Millis};
@@ -86,6 +87,7 @@ pub fn audit_node(storage: Arc<dyn Storage>, policies: &BTreeMap<Digest, Bundle>
         policies,
         installed: None,
         reserved: BTreeMap::new(),
+        paid: BTreeMap::new(),
         latest_ms: 0,
         counts: Counts::default(),
     };
@@ -109,6 +111,8 @@ struct Audit<'a> {
     policies: &'a BTreeMap<Digest, Bundle>,
     installed: Option<Digest>,
     reserved: BTreeMap<u64, PassReserved>,
+    /// What left, by the reservation that paid for it; of one that was cut off, nothing yet.
+    paid: BTreeMap<u64, Option<Receipt>>,
     latest_ms: u64,
     counts: Counts,
 }
@@ -133,9 +137,11 @@ impl Audit<'_> {
                     reserved,
                     ask,
                     bundle,
+                    receipt,
                     ..
                 } = parsed(entry)?;
                 self.counts.released += 1;
+                self.paid.insert(reserved, Some(receipt));
                 self.ends(entry, reserved, &ask, bundle)
             }
             PASS_FAILED => {
@@ -158,6 +164,7 @@ impl Audit<'_> {
                 self.counts.abandoned += 1;
                 self.ends(entry, reserved, &ask, bundle)
             }
+            PASS_REPEATED => self.repeats(entry, parsed(entry)?),
             PASS_REFUSED => self.refuses(entry, parsed(entry)?),
             other => Err(broken(
                 Property::BundleDecided,
@@ -184,6 +191,9 @@ impl Audit<'_> {
         if !matches!(verdict, Verdict::Permit(_)) {
             return Err(decided_by("reserves what its bundle does not permit"));
         }
+        if reserved.request.is_some() {
+            self.paid.insert(entry.seq, None);
+        }
         self.reserved.insert(entry.seq, reserved);
         Ok(())
     }
@@ -193,6 +203,21 @@ impl Audit<'_> {
         let fits = before.is_some_and(|before| before.ask == *ask && before.bundle == bundle);
         must(fits, Property::ReservedBeforeRelease, || {
             format!("entry {} ends a pass that was not reserved so", entry.seq)
+        })
+    }
+
+    /// What leaves again was paid for, and is what left before.
+    fn repeats(&mut self, entry: &Entry, repeated: PassRepeated) -> Step {
+        let before = self.paid.get_mut(&repeated.reserved);
+        let same = before.is_some_and(|before| {
+            let left = before.get_or_insert_with(|| repeated.receipt.clone());
+            *left == repeated.receipt
+        });
+        must(same, Property::OneAnswer, || {
+            format!(
+                "entry {} lets out again what was not paid for so",
+                entry.seq
+            )
         })
     }
 

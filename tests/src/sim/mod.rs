@@ -12,6 +12,7 @@
 //! | `network`, `disk`, `clock` | what carries, keeps and dates things, and how it fails |
 //! | `coordinator`, `admission`, `rounds`, `streams` | the coordinator's shell, mirrored |
 //! | `site`, `session`, `passes`, `work` | the node's shell, mirrored; what it computes |
+//! | `questions` | what costs something: one answer, paid for |
 //! | `liar`, `trouble` | nodes and a coordinator that lie; everything that befalls |
 //! | `oracle`, `journals`, `property` | what must hold, worked out beside the machines |
 //! | `mutation` | planted faults, to see that they are found |
@@ -40,6 +41,7 @@ pub mod oracle;
 pub mod passes;
 pub mod plan;
 pub mod property;
+pub mod questions;
 pub mod report;
 pub mod rounds;
 pub mod scale;

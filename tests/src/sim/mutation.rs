@@ -14,6 +14,8 @@ pub enum Mutation {
     Participant(InNode),
     /// Under a node's journal.
     NodeDisk(DiskLie),
+    /// Under a node's vault.
+    VaultDisk(DiskLie),
     /// Under the coordinator's journal.
     CoordinatorDisk(DiskLie),
     /// In a shell, as the simulator mirrors it.
@@ -41,6 +43,16 @@ pub enum ShellFault {
     MisfileLocalValues,
     /// The coordinator forgets, at a restart, which sites it had settled on.
     ReadmitAfterStart,
+    /// A node names no patients with a question, and looks at them.
+    ForgetPatients,
+    /// A node looks at patients whose budget is spent.
+    LookAtEverybody,
+    /// A node says half of what an answer costs.
+    PriceHalf,
+    /// A node takes the same question for another one each time.
+    AskAnew,
+    /// A node begins a new vault at a restart.
+    LoseTheVault,
 }
 
 impl Mutation {
@@ -79,6 +91,10 @@ impl Mutation {
                 InNode::KeepForAnyState,
             ),
             ("keep local values of one round only", InNode::KeepOneRound),
+            (
+                "build on values that could not be persisted",
+                InNode::BuildOnUnpersisted,
+            ),
         ];
         let under_journals = [
             (
@@ -92,6 +108,18 @@ impl Mutation {
             (
                 "release after a failed journal",
                 Self::NodeDisk(DiskLie::SwallowErrors),
+            ),
+            (
+                "skip the fsync of a charge",
+                Self::VaultDisk(DiskLie::SkipSync),
+            ),
+            (
+                "charge patients after the reservation",
+                Self::VaultDisk(DiskLie::SyncReservationLate),
+            ),
+            (
+                "go on after a failed charge",
+                Self::VaultDisk(DiskLie::SwallowErrors),
             ),
             (
                 "skip the coordinator's fsync",
@@ -133,6 +161,11 @@ impl Mutation {
                 "settle the sites anew after a restart",
                 ShellFault::ReadmitAfterStart,
             ),
+            ("forget the patient's charge", ShellFault::ForgetPatients),
+            ("look at who is overdrawn", ShellFault::LookAtEverybody),
+            ("charge half of the cost", ShellFault::PriceHalf),
+            ("draw a second sample", ShellFault::AskAnew),
+            ("begin a new vault at a restart", ShellFault::LoseTheVault),
         ];
         let mut all: Vec<(&'static str, Self)> = Vec::new();
         all.extend(in_rounds.map(|(name, fault)| (name, Self::Round(fault))));

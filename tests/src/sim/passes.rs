@@ -90,6 +90,7 @@ impl World {
             facts: Facts {
                 dataset_records: Some(site.data.rows() as u64),
                 parameters,
+                ..Facts::default()
             },
             ask,
             now,
@@ -287,6 +288,7 @@ impl World {
         update: Arc<ReleasedUpdate>,
     ) -> Step {
         let (run_id, from_chunk) = (asked.state.run_id.clone(), asked.from_chunk);
+        let round = asked.state.round;
         let now = self.site_now(index)?;
         let released = RoundIn::Released {
             train: asked,
@@ -310,7 +312,7 @@ impl World {
         }
         for out in to_persist {
             if !self.persist(index, out)? {
-                self.forget_what_is_not_persisted(index, run_id)?;
+                self.forget_what_is_not_persisted(index, run_id, round)?;
                 self.reply(index, epoch, stream, Self::failed());
                 return Ok(());
             }
@@ -327,17 +329,14 @@ impl World {
         }
     }
 
-    fn forget_what_is_not_persisted(&mut self, index: usize, run_id: RunId) -> Step {
+    fn forget_what_is_not_persisted(&mut self, index: usize, run_id: RunId, round: u32) -> Step {
         if self.has_shell_fault(ShellFault::KeepUnpersisted) {
             return Ok(());
         }
         let now = self.site_now(index)?;
         if let Some(process) = &mut self.site(index)?.process {
-            drop(
-                process
-                    .participant
-                    .step(now, RoundIn::NotPersisted { run_id }),
-            );
+            let lost = RoundIn::NotPersisted { run_id, round };
+            drop(process.participant.step(now, lost));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use consilium_protocol::SiteName;
 use super::dice::Dice;
 use super::disk::DiskTrouble;
 use super::property::{Property, Step, broken};
+use super::questions::{EPSILON_DATASET, EPSILON_PATIENT};
 
 /// Sites of an ordinary world at most.
 const SITES_MAX: u64 = 100;
@@ -436,7 +437,15 @@ until = "{until}"
 minimum-records = 10
 maximum-parameters-per-record = 1000000.0
 maximum-rounds = 100
-release = [{releases}]
+release = [{releases}, "noisy-update"]
+budget = {{ epsilon = {EPSILON_DATASET:.1}, delta = 1e-6 }}
+
+[dataset.d]
+duo = ["HMB"]
+unit = "patient"
+floor-patients = 5
+budget = {{ epsilon = {EPSILON_DATASET:.1}, delta = 1e-6 }}
+budget-patient = {{ epsilon = {EPSILON_PATIENT:.1}, delta = 1e-12 }}
 "#
     )
 }

@@ -31,6 +31,12 @@ pub enum Property {
     HonestIsNotBlamed,
     /// Queues, kept values and journal entries stay within bounds.
     Bounded,
+    /// What is in the books is never below what left, and above it by no more than what was lost on its way.
+    SpentCoversLeft,
+    /// A question has one answer, whoever asks again and whatever crashes.
+    OneAnswer,
+    /// Nobody is behind more answers than their own budget pays for.
+    NobodyOverdrawn,
     /// Nothing fails where nothing was broken.
     NoFaultOfItsOwn,
 }
@@ -51,6 +57,9 @@ impl fmt::Display for Property {
             Self::LocalIsDurable => "local values are durable",
             Self::HonestIsNotBlamed => "the honest are not blamed",
             Self::Bounded => "bounded",
+            Self::SpentCoversLeft => "spent covers what left",
+            Self::OneAnswer => "one answer",
+            Self::NobodyOverdrawn => "nobody is overdrawn",
             Self::NoFaultOfItsOwn => "no fault of its own",
         })
     }

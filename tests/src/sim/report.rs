@@ -35,6 +35,10 @@ pub struct Report {
     pub released: u64,
     pub refused: u64,
     pub abandoned: u64,
+    pub answers: u64,
+    pub answers_again: u64,
+    pub questions_lost: u64,
+    pub questions_spent: u64,
     /// Why sites were missing, by the first word of the cause.
     pub causes: BTreeMap<String, u64>,
 }
@@ -79,6 +83,10 @@ impl Report {
             ("passes released", self.released),
             ("passes refused", self.refused),
             ("passes abandoned by a crash", self.abandoned),
+            ("questions answered at a cost", self.answers),
+            ("questions answered again, for nothing", self.answers_again),
+            ("questions lost with the power", self.questions_lost),
+            ("questions refused as spent", self.questions_spent),
         ]
     }
 
@@ -114,6 +122,10 @@ impl Report {
             released,
             refused,
             abandoned,
+            answers,
+            answers_again,
+            questions_lost,
+            questions_spent,
             causes,
         } = other;
         let sums = [
@@ -146,6 +158,10 @@ impl Report {
             (&mut self.released, released),
             (&mut self.refused, refused),
             (&mut self.abandoned, abandoned),
+            (&mut self.answers, answers),
+            (&mut self.answers_again, answers_again),
+            (&mut self.questions_lost, questions_lost),
+            (&mut self.questions_spent, questions_spent),
         ];
         for (sum, more) in sums {
             *sum += more;

@@ -127,10 +127,11 @@ impl World {
                 self.send_update(index, epoch, stream, &update, train.from_chunk)
             }
             (Some(RoundOut::Train(plan) | RoundOut::Evaluate(plan)), _) => {
-                if let Task::Train(train) = &task
-                    && train.from_chunk > 0
-                {
-                    self.reply(index, epoch, stream, Response::Done);
+                if let Task::Train(train) = &task {
+                    self.stands_on_what_is_durable(index, &train.state)?;
+                    if train.from_chunk > 0 {
+                        self.reply(index, epoch, stream, Response::Done);
+                    }
                 }
                 self.take_turn(index, stream, epoch, task, plan)
             }
@@ -301,6 +302,19 @@ impl World {
         let durable = stored.is_some_and(|run| run.local.keys().any(|&kept| kept >= round));
         must(durable, Property::LocalIsDurable, || {
             format!("site {index} sends round {round}, and its local values are on no disk")
+        })
+    }
+
+    /// What a round is trained from, a restart would find again.
+    fn stands_on_what_is_durable(&mut self, index: usize, state: &TensorsAhead) -> Step {
+        let before = state.round.saturating_sub(1);
+        if state.run_id != self.run_id || before == 0 || self.oracle.keeps_nothing_local() {
+            return Ok(());
+        }
+        let stored = self.site(index)?.store.get(&state.run_id);
+        let durable = stored.is_some_and(|run| run.local.contains_key(&before));
+        must(durable, Property::LocalIsDurable, || {
+            format!("site {index} trains on local values of round {before} that are on no disk")
         })
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_journal::{Head, Journal, Limits};
 use consilium_node::data::Batchable;
-use consilium_node::gate::{Gate, HeldPolicy, OutgoingUpdate, Released};
+use consilium_node::gate::{Gate, HeldPolicy, OutgoingUpdate, Records, Released, VAULT_LIMITS};
 use consilium_node::round::{LocalValues, Participant, Plan, RoundIn, RoundOut};
 use consilium_policies::Bundle;
 use consilium_protocol::message::{Fault, Response, TensorsAhead, Train};
@@ -17,11 +17,13 @@ use consilium_protocol::run::RunSpec;
 use consilium_protocol::{Digest, Machine, Millis, RunId};
 
 use super::clock::WallClock;
+use super::dice::Dice;
 use super::disk::{Disk, DiskLie, Mount};
 use super::journals::{self, Counts};
 use super::mutation::ShellFault;
 use super::plan::{SitePlan, policy_text};
 use super::property::{Property, Step, broken, must};
+use super::questions::Asked;
 use super::work::rows_of;
 use super::world::{Happening, World, researcher};
 
@@ -33,6 +35,8 @@ pub struct Site {
     pub(super) plan: SitePlan,
     pub(super) data: Batchable,
     pub(super) disk: Disk,
+    /// The folder of the vault, on the same machine.
+    pub(super) vault: Disk,
     pub(super) clock: WallClock,
     pub(super) policy: Arc<Mutex<Option<Vec<u8>>>>,
     pub(super) policy_version: u32,
@@ -44,6 +48,9 @@ pub struct Site {
     pub(super) is_evicted: bool,
     pub(super) lives: u64,
     pub(super) requests: u64,
+    /// What costs something, and what came of it.
+    pub(super) asked: Asked,
+    pub(super) questions: Dice,
     pub(super) process: Option<NodeProcess>,
 }
 
@@ -57,6 +64,8 @@ pub struct StoredRun {
 /// A node's process.
 pub struct NodeProcess {
     pub(super) mount: Arc<Mount>,
+    /// The vault's folder, on the same machine.
+    pub(super) vault: Arc<Mount>,
     pub(super) journal: Arc<Journal>,
     pub(super) gate: Gate,
     pub(super) participant: Participant<ReleasedUpdate>,
@@ -98,11 +107,17 @@ impl Site {
     ///
     /// # Errors
     /// A defect of the simulator.
-    pub fn new(index: usize, plan: SitePlan, lie: Option<DiskLie>) -> Step<Self> {
+    pub fn new(
+        index: usize,
+        plan: SitePlan,
+        [lie, vault_lie]: [Option<DiskLie>; 2],
+        questions: Dice,
+    ) -> Step<Self> {
         let policy = policy_text(1, plan.until, "p", "\"update\", \"metrics\"");
         Ok(Self {
             data: rows_of(index, plan.rows)?,
             disk: Disk::new(lie),
+            vault: Disk::new(vault_lie),
             clock: WallClock::default(),
             policy: Arc::new(Mutex::new(Some(policy.into_bytes()))),
             policy_version: 1,
@@ -112,6 +127,8 @@ impl Site {
             is_evicted: false,
             lives: 0,
             requests: 0,
+            asked: Asked::default(),
+            questions,
             process: None,
             plan,
         })
@@ -141,6 +158,13 @@ impl Site {
     /// What must not be said.
     pub fn audit(&self, policies: &BTreeMap<Digest, Bundle>) -> Step<Counts> {
         journals::audit_node(self.disk.as_read(), policies)
+    }
+
+    /// Whether the policy that lies there now lets metrics leave.
+    pub(super) fn tells_metrics(&self) -> bool {
+        let policy = self.policy.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = policy.as_deref().unwrap_or_default();
+        String::from_utf8_lossy(text).contains("\"metrics\"")
     }
 
     fn held_policy(&self) -> HeldPolicy {
@@ -175,6 +199,7 @@ impl World {
     pub(super) fn site_starts(&mut self, index: usize) -> Step {
         let misfiles = self.has_shell_fault(ShellFault::MisfileLocalValues);
         let forgets = self.has_shell_fault(ShellFault::ForgetAdmission);
+        let loses_the_vault = self.has_shell_fault(ShellFault::LoseTheVault);
         let now_ms = self.now_ms;
         let site = self.site(index)?;
         if site.process.is_some() {
@@ -196,7 +221,26 @@ impl World {
         })?;
         let journal = Arc::new(journal);
         let now = Millis(site.clock.now_ms(now_ms));
-        let gate = Gate::open_without_disk(journal.clone(), site.held_policy(), now);
+        if loses_the_vault && !is_first {
+            site.vault = Disk::new(None);
+        }
+        let vault = site.vault.mount_beside(&mount);
+        let opened = Journal::open_on(vault.clone(), VAULT_LIMITS);
+        let (vault_journal, _) = opened.map_err(|error| {
+            broken(
+                Property::JournalSurvives,
+                format!(
+                    "the vault of `{}` cannot be opened: {error}",
+                    site.plan.name
+                ),
+            )
+        })?;
+        let records = Records {
+            journal: journal.clone(),
+            vault: Arc::new(vault_journal),
+            new_secret: [7; 32],
+        };
+        let gate = Gate::open_without_disk(records, site.held_policy(), now);
         let (gate, _) = gate.map_err(|fault| {
             broken(
                 Property::JournalSurvives,
@@ -219,9 +263,12 @@ impl World {
                 drop(participant.step(now, admitted));
             }
         }
+        site.asked.another_life();
+        site.asked.is_covered_by(&gate)?;
         site.acknowledged = Some(journal.head());
         site.process = Some(NodeProcess {
             mount,
+            vault,
             journal,
             gate,
             participant,
@@ -235,6 +282,8 @@ impl World {
             let text = policy_text(1, site.plan.until, "p", "\"update\", \"metrics\"");
             self.knows_policy(text.as_bytes());
         }
+        let wait_ms = self.site(index)?.questions.between(100, 6_000);
+        self.after(wait_ms, Happening::Question { site: index, life });
         let wait_ms = self.dice.between(1, 1_000);
         self.after(wait_ms, Happening::Dial { site: index, life });
         Ok(())
@@ -255,6 +304,7 @@ impl World {
             return Ok(());
         }
         site.disk.lose_power(&mut dice);
+        site.vault.lose_power(&mut dice);
         site.verify()?;
         self.report.site_crashes += 1;
         self.cut_link(index);

@@ -79,6 +79,7 @@ impl World {
             Trouble::SiteDisk(site, trouble) => {
                 if let Some(process) = &self.site(site)?.process {
                     process.mount.trouble(trouble, &mut dice);
+                    process.vault.trouble(trouble, &mut dice);
                 }
             }
             Trouble::CoordinatorDisk(trouble) => {

@@ -71,6 +71,7 @@ pub fn train(plan: &Plan, data: &Batchable, received: &[f32]) -> Step<Trained> {
             global: global_control.to_vec(),
             site: plan.local.control.clone(),
         }),
+        privacy: None,
     };
     let rate = document.training.learning_rate * job.steps.max(1) as f64;
     let trained = LinearTrainer

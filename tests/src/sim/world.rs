@@ -91,6 +91,11 @@ pub enum Happening {
         life: u64,
     },
     ResearcherResumes,
+    /// Somebody asks a site something that has a cost.
+    Question {
+        site: usize,
+        life: u64,
+    },
     Trouble(Trouble),
 }
 
@@ -152,11 +157,18 @@ impl World {
             DiskLie::SwallowErrors,
         ];
         let node_lie = disk_lie(Mutation::NodeDisk, &lies);
+        let vault_lie = disk_lie(Mutation::VaultDisk, &lies);
         let mut sites = Vec::new();
         let mut by_name = BTreeMap::new();
         for (index, site) in plan.sites.iter().enumerate() {
             by_name.insert(site.name.clone(), index);
-            sites.push(Site::new(index, site.clone(), node_lie)?);
+            let questions = Dice::new(plan.seed ^ 0xA5C ^ (index as u64) << 20);
+            sites.push(Site::new(
+                index,
+                site.clone(),
+                [node_lie, vault_lie],
+                questions,
+            )?);
         }
         let run_id: RunId = parsed("r-1")?;
         let spec = spec_of(&plan.run_text)?;
@@ -271,6 +283,7 @@ impl World {
             Happening::EvaluationEnds { life } => self.evaluation_ends(life),
             Happening::ReturnWaitEnds { life } => self.return_wait_ends(life),
             Happening::ResearcherResumes => self.researcher_resumes(),
+            Happening::Question { site, life } => self.question(site, life),
             Happening::Trouble(trouble) => self.trouble(trouble),
         }
     }
@@ -306,6 +319,7 @@ impl World {
     /// The end: the run is over with a cause, and every journal says what must be said.
     fn look_back(&mut self) -> Step {
         self.run_is_over()?;
+        self.ask_everything_again()?;
         self.chains_verify()?;
         self.report.steps = self.steps;
         self.report.virtual_ms = self.now_ms;

@@ -8,7 +8,9 @@ use consilium_link::{
     Chunk, Connection, Credentials, Dialer, LinkError, LinkLimits, RequestStream,
 };
 use consilium_protocol::limits::CHUNK_BYTES_MAX;
-use consilium_protocol::message::{Admitted, Request, Response, TensorsAhead, Train, Update};
+use consilium_protocol::message::{
+    Admitted, Hello, Request, Response, TensorsAhead, Train, Update,
+};
 use consilium_protocol::model::{chunk_len, chunks_of};
 use consilium_protocol::{Digest, Refusal, RefusalCode, wire};
 use serde_json::Value;
@@ -53,7 +55,7 @@ enum Answer {
     Silence,
 }
 
-/// The site `mallory`, answering from a thread of its own until it is dropped.
+/// A site that lies, answering from a thread of its own until it is dropped.
 struct Mallory {
     answer: Arc<Mutex<Answer>>,
     stop: Option<oneshot::Sender<()>>,
@@ -61,10 +63,10 @@ struct Mallory {
 }
 
 impl Mallory {
-    fn joins(consortium: &Consortium) -> Self {
-        let token = consortium.invites("--site", "mallory");
-        consortium.enrols("mallory", &token).data();
-        let identity = consortium.path("mallory").join("identity");
+    fn joins(consortium: &Consortium, name: &str) -> Self {
+        let token = consortium.invites("--site", name);
+        consortium.enrols(name, &token).data();
+        let identity = consortium.path(name).join("identity");
         let credentials = Credentials::load(&identity).unwrap();
         let address = consortium.address();
         let answer = Arc::new(Mutex::new(Answer::Nothing));
@@ -75,6 +77,7 @@ impl Mallory {
                 runtime().block_on(async {
                     let dialer = Dialer::member(credentials, LinkLimits::default());
                     let connection = dialer.dial(&address).await.unwrap();
+                    says_hello(&connection).await;
                     tokio::select! {
                         _ = stopped => {}
                         () = serve(&connection, answer) => {}
@@ -82,7 +85,7 @@ impl Mallory {
                 });
             }
         });
-        consortium.knows_as_connected(&["mallory"]);
+        consortium.knows_as_connected(&[name]);
         Self {
             answer,
             stop: Some(stop),
@@ -102,6 +105,16 @@ impl Drop for Mallory {
             thread.join().ok();
         }
     }
+}
+
+/// From now on it is asked.
+async fn says_hello(connection: &Connection) {
+    let hello = Request::Hello(Hello {
+        software_version: "0".into(),
+        datasets: Vec::new(),
+    });
+    let mut stream = connection.ask(hello).await.unwrap();
+    stream.receive::<wire::Response>().await.unwrap();
 }
 
 async fn serve(connection: &Connection, answer: Arc<Mutex<Answer>>) {
@@ -171,9 +184,10 @@ async fn give(mut stream: RequestStream, train: Train, answer: Answer) -> Result
             stream.send(&Raw::after(&update, &chunk)).await?;
         }
         Answer::HalfAChunkThenSilence => {
-            let length = u32::try_from(tensors.len()).unwrap().to_le_bytes();
-            let hash = blake3::hash(&tensors);
-            let chunk = [&length[..], hash.as_bytes(), &tensors[..tensors.len() / 2]].concat();
+            let first = tensors.chunks(CHUNK_BYTES_MAX).next().unwrap();
+            let length = u32::try_from(first.len()).unwrap().to_le_bytes();
+            let hash = blake3::hash(first);
+            let chunk = [&length[..], hash.as_bytes(), &first[..first.len() / 2]].concat();
             stream.send(&Raw::after(&update, &chunk)).await?;
             return silence(stream).await;
         }
@@ -249,14 +263,12 @@ fn a_site_that_lies_is_left_out_and_named_and_the_others_model_is_right() {
         .iter()
         .map(|name| consortium.running_site(name))
         .collect();
-    let mallory = Mallory::joins(&consortium);
+    let mallory = Mallory::joins(&consortium, "mallory");
     let ada = consortium.researcher("ada");
-    let run = |sites: &[&str]| {
-        let run = RunFile::of(sites).with("rounds", "1").with("quorum", "3");
-        run.with("round-deadline-s", "2")
-    };
+    let run = |sites: &[&str]| RunFile::of(sites).with("rounds", "1").with("quorum", "3");
     let honest = ada.gets_model_of(&ada.submits(&run(&HOSPITALS[..3])));
-    let run = run(&with_mallory());
+    // Long enough for the honest, on a busy machine as well. Only whoever says nothing makes a round last so long.
+    let run = run(&with_mallory()).with("round-deadline-s", "15");
     for (answer, cause, says) in [
         (Answer::Value(f32::NAN), "bad-update", "not a number"),
         (Answer::Value(f32::INFINITY), "bad-update", "infinite"),
@@ -301,11 +313,9 @@ fn an_update_that_is_sent_twice_counts_once() {
         .iter()
         .map(|name| consortium.running_site(name))
         .collect();
-    let mallory = Mallory::joins(&consortium);
+    let mallory = Mallory::joins(&consortium, "mallory");
     let ada = consortium.researcher("ada");
-    let run = RunFile::of(&with_mallory())
-        .with("rounds", "1")
-        .with("round-deadline-s", "10");
+    let run = RunFile::of(&with_mallory()).with("rounds", "1");
     let (_, once) = one_round(&consortium, &ada, &run);
     mallory.will(Answer::Twice);
     let (round, twice) = one_round(&consortium, &ada, &run);
@@ -323,7 +333,7 @@ fn an_upload_that_stops_half_way_leaves_nothing_in_the_model() {
     for site in &honest {
         site.writes_policy(&POLICY.replace("-per-record = 0.6", "-per-record = 100000.0"));
     }
-    let mallory = Mallory::joins(&consortium);
+    let mallory = Mallory::joins(&consortium, "mallory");
     let ada = consortium.researcher("ada");
     // Two chunks: the first is in the sum when the second does not come.
     let run = |sites: &[&str]| {
@@ -332,7 +342,7 @@ fn an_upload_that_stops_half_way_leaves_nothing_in_the_model() {
             .with("rounds", "1")
             .with("quorum", "3")
             .with_local_steps(2);
-        run.with("round-deadline-s", "6")
+        run.with("round-deadline-s", "20")
     };
     let three = ada.gets_model_of(&ada.submits(&run(&HOSPITALS[..3])));
     mallory.will(Answer::AllButTheLastChunkThenSilence);
@@ -341,4 +351,41 @@ fn an_upload_that_stops_half_way_leaves_nothing_in_the_model() {
     assert!(round["missing"].get("mallory").is_some(), "{round}");
     let distance = model.distance(&three);
     assert!(distance < 1e-6, "{distance}");
+}
+
+/// More than the coordinator has places for chunks that arrive: each of them begins one and never ends it.
+#[test]
+fn sites_that_stall_within_a_chunk_hold_no_other_site_back() {
+    const STALLED: usize = 20;
+    let consortium = Consortium::found();
+    let names: Vec<String> = (0..STALLED).map(|at| format!("mallory-{at}")).collect();
+    let stalled: Vec<Mallory> = names
+        .iter()
+        .map(|name| Mallory::joins(&consortium, name))
+        .collect();
+    for mallory in &stalled {
+        mallory.will(Answer::HalfAChunkThenSilence);
+    }
+    let honest: Vec<_> = HOSPITALS[..3]
+        .iter()
+        .map(|name| consortium.running_site(name))
+        .collect();
+    for site in &honest {
+        site.writes_policy(&POLICY.replace("-per-record = 0.6", "-per-record = 100000.0"));
+    }
+    let ada = consortium.researcher("ada");
+    let mut sites = HOSPITALS[..3].to_vec();
+    sites.extend(names.iter().map(String::as_str));
+    // Shorter than the coordinator waits for a stream that stalls.
+    let run = RunFile::of(&sites)
+        .with("model", r#"{ kind = "mlp", hidden = [40000] }"#)
+        .with("rounds", "1")
+        .with("quorum", "3")
+        .with("round-deadline-s", "25")
+        .with_local_steps(1);
+    let (round, _) = one_round(&consortium, &ada, &run);
+    assert_eq!(round["sites"].as_object().unwrap().len(), 3, "{round}");
+    for name in &names {
+        assert_eq!(round["missing"][name]["cause"], "late", "{round}");
+    }
 }

@@ -27,6 +27,10 @@ mod process;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod statistics;
+#[cfg(test)]
 mod training;
+#[cfg(test)]
+mod witness;
 #[cfg(test)]
 mod world;

@@ -164,7 +164,8 @@ fn a_permit_that_is_taken_back_ends_a_run_under_way() {
     let _cleveland = consortium.running_site("cleveland");
     let va = consortium.running_site("va");
     let ada = consortium.researcher("ada");
-    let run_id = ada.submits(&RunFile::of(&["cleveland", "va"]).with("rounds", "1000"));
+    let run = RunFile::of(&["cleveland", "va"]).with("rounds", "1000");
+    let run_id = ada.submits(&run.with_local_steps(400));
     consortium.reaches_round(&run_id, 2);
     va.writes_policy(&POLICY.replace("2099-12-31", "2020-12-31"));
     let why = ada.hears_why_it_failed(&run_id);

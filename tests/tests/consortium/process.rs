@@ -12,9 +12,9 @@ use tokio::time::Instant;
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The longest that anything here may take: what the consortium promises of an eviction, and far more than
-/// anything needs, for a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest that anything here may take: far more than anything needs, for a machine that is busy with something
+/// else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `look` finds something.
 ///

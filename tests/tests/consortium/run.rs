@@ -137,7 +137,7 @@ fn a_run_is_stopped_by_its_researcher_alone_and_goes_on_from_where_it_was() {
     let (ada, eve) = (consortium.researcher("ada"), consortium.researcher("eve"));
     let run = RunFile::of(&["cleveland"])
         .with("rounds", "400")
-        .with_local_steps(100);
+        .with_local_steps(400);
     let undisturbed = ada.gets_model_of(&ada.submits(&run));
     let run_id = ada.submits(&run);
     consortium.reaches_round(&run_id, 2);
@@ -233,7 +233,7 @@ fn every_answer_is_one_envelope_and_every_end_has_its_exit_code() {
 #[test]
 fn a_run_waits_for_its_sites_and_says_who_never_came() {
     let consortium =
-        Consortium::found_with(&[("admission-deadline-s = 86_400", "admission-deadline-s = 2")]);
+        Consortium::found_with(&[("admission-deadline-s = 86_400", "admission-deadline-s = 15")]);
     let _cleveland = consortium.running_site("cleveland");
     consortium.site("va");
     let ada = consortium.researcher("ada");

@@ -288,8 +288,8 @@ fn a_coordinator_that_was_killed_while_a_site_enrolled_knows_it_or_takes_its_tok
     }
 }
 
-/// Certificates that are renewed after two thirds of it.
-const LIFETIME: &str = "certificate-lifetime-s = 30";
+/// Certificates that are renewed after two thirds of it. The last third is for whoever was killed to come back.
+const LIFETIME: &str = "certificate-lifetime-s = 60";
 
 #[test]
 fn whoever_is_killed_while_a_certificate_is_renewed_the_site_stays_a_member() {

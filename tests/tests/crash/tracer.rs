@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::process::within;
 
 /// How long strace may take to attach or to leave.
-const ATTACH_WAIT: Duration = Duration::from_secs(20);
+const ATTACH_WAIT: Duration = Duration::from_secs(120);
 
 /// System calls, by their names for strace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) struct Tracer {
 /// Whether strace is here and may attach to what this process starts; else says why not.
 pub(crate) fn usable() -> bool {
     let scratch = tempfile::tempdir().unwrap();
-    let Ok(mut sleeper) = Command::new("sleep").arg("60").spawn() else {
+    let Ok(mut sleeper) = Command::new("sleep").arg("300").spawn() else {
         eprintln!("not shown: there is no `sleep` to try strace on");
         return false;
     };

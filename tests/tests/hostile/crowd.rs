@@ -10,8 +10,8 @@ use consilium_link::{
     RequestStream,
 };
 use consilium_protocol::limits::FRAME_BYTES_MAX;
-use consilium_protocol::message::{Request, Response, TensorsAhead, Train, Update};
-use consilium_protocol::{Digest, wire};
+use consilium_protocol::message::{Hello, Request, Response, TensorsAhead, Train, Update};
+use consilium_protocol::{Digest, Role, wire};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -70,6 +70,13 @@ const OF_MEMBERS: [Deed; 8] = [
 ];
 const OF_STRANGERS: [Deed; 2] = [Deed::Silence, Deed::Enrolment];
 
+/// How one of them comes in. A site says hello, and so takes the place of whoever said it before.
+#[derive(Clone)]
+struct Caller {
+    dialer: Dialer,
+    is_site: bool,
+}
+
 /// Everybody; they go when this is dropped.
 pub(crate) struct Crowd {
     tally: Arc<Tally>,
@@ -96,13 +103,19 @@ impl Crowd {
         let tally = Arc::<Tally>::default();
         let anchor = members[0].0.anchor().fingerprint();
         let of_members = members.iter().flat_map(|Member(credentials)| {
-            let dialer = Dialer::member(credentials.clone(), LinkLimits::default());
-            std::iter::repeat_n(dialer, CONNECTIONS_OF_EACH).zip(OF_MEMBERS.into_iter().cycle())
+            let caller = Caller {
+                dialer: Dialer::member(credentials.clone(), LinkLimits::default()),
+                is_site: credentials.identity().role == Role::Site,
+            };
+            std::iter::repeat_n(caller, CONNECTIONS_OF_EACH).zip(OF_MEMBERS.into_iter().cycle())
         });
-        let stranger = Dialer::stranger(anchor, LinkLimits::default());
+        let stranger = Caller {
+            dialer: Dialer::stranger(anchor, LinkLimits::default()),
+            is_site: false,
+        };
         let of_strangers = std::iter::repeat(stranger).zip(OF_STRANGERS.into_iter().cycle());
         let doors = doors.iter().cycle();
-        for (((dialer, deed), door), turn) in of_members
+        for (((caller, deed), door), turn) in of_members
             .chain(of_strangers)
             .zip(doors)
             .zip(0..CROWD as u32)
@@ -111,7 +124,7 @@ impl Crowd {
             runtime.spawn(async move {
                 tokio::time::sleep(ARRIVAL * turn).await;
                 loop {
-                    comes(&dialer, &door, deed, &tally).await;
+                    comes(&caller, &door, deed, &tally).await;
                     tokio::time::sleep(PACE).await;
                 }
             });
@@ -158,8 +171,8 @@ impl Drop for Crowd {
 }
 
 /// One connection, from its handshake until it is thrown out.
-async fn comes(dialer: &Dialer, door: &str, deed: Deed, tally: &Tally) {
-    let connection = match dialer.dial(door).await {
+async fn comes(caller: &Caller, door: &str, deed: Deed, tally: &Tally) {
+    let connection = match caller.dialer.dial(door).await {
         Ok(connection) => connection,
         Err(DialError::Busy { .. } | DialError::TimedOut { .. } | DialError::Broken { .. }) => {
             tally.turned_away.fetch_add(1, Relaxed);
@@ -171,6 +184,13 @@ async fn comes(dialer: &Dialer, door: &str, deed: Deed, tally: &Tally) {
     let standing = tally.standing.fetch_add(1, Relaxed) + 1;
     tally.most_standing.fetch_max(standing, Relaxed);
     let misbehaving = async {
+        if caller.is_site {
+            let hello = Hello {
+                software_version: "0".into(),
+                datasets: Vec::new(),
+            };
+            connection.ask(Request::Hello(hello)).await.ok();
+        }
         while misbehaves(&connection, deed).await.is_ok() {
             tally.deeds.fetch_add(1, Relaxed);
             tokio::time::sleep(PACE).await;

@@ -10,8 +10,8 @@ use crate::place::{self, Place};
 use crate::process::{eventually, within};
 use crate::world::{Consortium, HOSPITALS, Model, RunFile};
 
-/// Each connection has a few seconds to come: the coordinator takes them one handshake after the other.
-const GATHERING: std::time::Duration = std::time::Duration::from_secs(45);
+/// How long the crowd has to come: some seconds are enough where nothing else runs.
+const GATHERING: std::time::Duration = std::time::Duration::from_secs(300);
 
 const ROUNDS: &str = "1000";
 

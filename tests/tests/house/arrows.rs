@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     (
         "consilium-cli",
         "cli",
-        Knows::These(&["protocol", "link", "policies", "journal"]),
+        Knows::These(&["protocol", "privacy", "link", "policies", "journal"]),
     ),
     ("consilium-scenarios", "scenarios", Knows::Everything),
     ("consilium-tests", "tests", Knows::Everything),

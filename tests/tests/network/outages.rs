@@ -9,7 +9,7 @@ use crate::wire::{Faults, Way};
 use crate::world::{HOSPITALS, RunFile};
 
 /// Enough rounds, and slow enough, that the outage comes in the middle of the run.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 100;
 const WIRE: Faults = Faults {
     loss: 0.0,
     delay_ms: 15,

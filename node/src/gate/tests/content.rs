@@ -20,7 +20,7 @@ fn metrics_that_no_rule_releases_stay_at_home() {
 
     let evaluate = site
         .gate
-        .pass(&ada(Action::Evaluate), &FACTS, JUNE_2026, |_| {
+        .pass(&ada(Action::Evaluate), &facts(), JUNE_2026, |_| {
             Ok(Evaluation {
                 held_out: metrics(),
             })
@@ -37,7 +37,7 @@ fn what_is_no_number_never_leaves() {
                 round: 1,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| Ok(update),
         )
@@ -75,7 +75,7 @@ fn what_is_no_number_never_leaves() {
     );
     let evaluate = site
         .gate
-        .pass(&ada(Action::Evaluate), &FACTS, JUNE_2026, |_| {
+        .pass(&ada(Action::Evaluate), &facts(), JUNE_2026, |_| {
             Ok(Evaluation { held_out: odd })
         });
     assert_eq!(refusal(evaluate).code, RefusalCode::BadUpdate);
@@ -97,7 +97,7 @@ fn a_metric_that_stays_at_home_need_not_be_a_number() {
             round: 1,
             rounds: 15,
         }),
-        &FACTS,
+        &facts(),
         JUNE_2026,
         |_| Ok(lost),
     );
@@ -109,7 +109,7 @@ fn the_chunks_of_an_update_are_its_vectors_end_to_end() {
     const CHUNK_VALUES: usize = CHUNK_BYTES_MAX / 4;
     let wide = Facts {
         dataset_records: Some(10_000_000),
-        ..FACTS
+        ..facts()
     };
     for lengths in [
         vec![1],
@@ -186,7 +186,7 @@ fn entries_hold_no_value_that_was_computed_from_a_record() {
                 round: 1,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| Ok(secret),
         )

@@ -12,7 +12,7 @@ fn a_pass_is_reserved_then_worked_then_released() {
                 round: 3,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |permit| {
                 assert_eq!(
@@ -46,7 +46,7 @@ fn a_pass_is_reserved_then_worked_then_released() {
     assert_eq!(entry.reserved, 1);
     assert_eq!(
         (entry.ask.run_digest, entry.bundle),
-        (Digest::of(b"run"), Digest::of(POLICY.as_bytes()))
+        (Digest::of(b"run"), digest_of(POLICY))
     );
     assert_eq!(message.bundle, entry.bundle);
     let frame = frame::encode(&wire::Response::from(Response::Update(message.clone()))).unwrap();
@@ -67,7 +67,7 @@ fn each_ask_gets_what_it_asked_for() {
         .gate
         .pass(
             &ada(Action::Admit { rounds: 15 }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| {
                 Ok(Admission {
@@ -84,7 +84,7 @@ fn each_ask_gets_what_it_asked_for() {
     );
     let evaluated = site
         .gate
-        .pass(&ada(Action::Evaluate), &FACTS, JUNE_2026, |_| {
+        .pass(&ada(Action::Evaluate), &facts(), JUNE_2026, |_| {
             Ok(Evaluation {
                 held_out: metrics(),
             })
@@ -95,7 +95,7 @@ fn each_ask_gets_what_it_asked_for() {
 
     let smuggled = site.gate.pass(
         &ada(Action::Admit { rounds: 15 }),
-        &FACTS,
+        &facts(),
         JUNE_2026,
         |_| Ok(update()),
     );
@@ -105,7 +105,7 @@ fn each_ask_gets_what_it_asked_for() {
             round: 1,
             rounds: 1,
         }),
-        &FACTS,
+        &facts(),
         JUNE_2026,
         |_| {
             Ok(Evaluation {
@@ -136,15 +136,15 @@ fn refused_asks_do_no_work_and_are_journalled_with_reason_and_rule() {
     };
     let few = Facts {
         dataset_records: Some(49),
-        ..FACTS
+        ..facts()
     };
     let large = Facts {
         parameters: 1000,
-        ..FACTS
+        ..facts()
     };
     let elsewhere = Facts {
         dataset_records: None,
-        ..FACTS
+        ..facts()
     };
     for (ask, facts, now, code, rules) in [
         (
@@ -156,14 +156,14 @@ fn refused_asks_do_no_work_and_are_journalled_with_reason_and_rule() {
         ),
         (
             &by_mallory,
-            FACTS,
+            facts(),
             JUNE_2026,
             RefusalCode::NotPermitted,
             &["cardiology-training"],
         ),
         (
             &curious,
-            FACTS,
+            facts(),
             JUNE_2026,
             RefusalCode::NotPermitted,
             &["cardiology-training"],
@@ -184,7 +184,7 @@ fn refused_asks_do_no_work_and_are_journalled_with_reason_and_rule() {
         ),
         (
             &training,
-            FACTS,
+            facts(),
             JUNE_2028,
             RefusalCode::Expired,
             &["cardiology-training"],
@@ -276,7 +276,7 @@ fn a_clock_set_back_revives_no_permit() {
                 round: 1,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             now,
             |_| Ok(update()),
         )
@@ -303,7 +303,7 @@ fn passes_side_by_side_each_have_their_bracket() {
                             purpose: "DS".parse().unwrap(),
                             ..ada(Action::Evaluate)
                         };
-                        let outcome = site.gate.pass(&ask, &FACTS, JUNE_2026, |_| {
+                        let outcome = site.gate.pass(&ask, &facts(), JUNE_2026, |_| {
                             Ok(Evaluation {
                                 held_out: metrics(),
                             })

@@ -9,7 +9,7 @@ fn work_that_breaks_is_a_fault_and_work_that_declines_is_a_refusal() {
         round: 1,
         rounds: 15,
     });
-    let broken = site.gate.pass(&ask, &FACTS, JUNE_2026, |_| {
+    let broken = site.gate.pass(&ask, &facts(), JUNE_2026, |_| {
         Err::<TrainedUpdate, _>(WorkError::failed("the gpu is lost"))
     });
     let fault = fault(broken);
@@ -29,7 +29,7 @@ fn work_that_breaks_is_a_fault_and_work_that_declines_is_a_refusal() {
         "there is no column `chol`",
         "use another",
     );
-    let declined = site.gate.pass(&ask, &FACTS, JUNE_2026, |_| {
+    let declined = site.gate.pass(&ask, &facts(), JUNE_2026, |_| {
         Err::<TrainedUpdate, _>(no_column.clone().into())
     });
     assert_eq!(refusal(declined), no_column);
@@ -48,7 +48,7 @@ fn without_a_reservation_work_never_runs() {
                 round: 2,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| -> Result<TrainedUpdate, WorkError> { panic!("work was done") },
         );
@@ -76,7 +76,7 @@ fn without_a_settlement_nothing_is_released() {
                 round: 1,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| {
                 worked.set(true);
@@ -126,7 +126,7 @@ fn a_pass_cut_off_by_a_crash_stays_spent_and_is_told_once() {
             round: 2,
             rounds: 15,
         }),
-        &FACTS,
+        &facts(),
         JUNE_2026,
         |_| {
             at_work = Some(site.disk.after_crash(7));
@@ -148,7 +148,7 @@ fn a_pass_cut_off_by_a_crash_stays_spent_and_is_told_once() {
         )
     );
     let reserved: PassReserved = site.entries()[3].parse().unwrap();
-    assert_eq!((reserved.ask, reserved.facts), (entry.ask, FACTS));
+    assert_eq!((reserved.ask, reserved.facts), (entry.ask, facts()));
     assert_eq!(site.gate.summary().count(Outcome::Abandoned), 1);
 
     let site = site.killed();
@@ -168,7 +168,7 @@ fn work_that_panics_releases_nothing_and_counts_as_abandoned_at_the_next_start()
                 round: 1,
                 rounds: 15,
             }),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| -> Result<TrainedUpdate, WorkError> { panic!("the trainer has a bug") },
         )

@@ -13,7 +13,7 @@ fn the_summary_is_the_same_whatever_becomes_of_its_index() {
         ..ada(Action::Evaluate)
     };
     let evaluate = |site: &Site| {
-        site.gate.pass(&stranger, &FACTS, JUNE_2026, |_| {
+        site.gate.pass(&stranger, &facts(), JUNE_2026, |_| {
             Ok(Evaluation {
                 held_out: metrics(),
             })
@@ -84,7 +84,7 @@ fn an_index_that_is_behind_catches_up() {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         site.gate.pass(
             &ada(Action::Evaluate),
-            &FACTS,
+            &facts(),
             JUNE_2026,
             |_| -> Result<Evaluation, WorkError> { panic!() },
         )
@@ -106,7 +106,7 @@ fn strangers_cannot_fill_the_summary() {
             project: format!("p{n}").parse().unwrap(),
             ..ada(Action::Evaluate)
         };
-        refusal(site.gate.pass(&ask, &FACTS, JUNE_2026, |_| {
+        refusal(site.gate.pass(&ask, &facts(), JUNE_2026, |_| {
             Ok(Evaluation {
                 held_out: metrics(),
             })

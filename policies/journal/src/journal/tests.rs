@@ -77,6 +77,45 @@ fn a_full_queue_makes_callers_wait_and_loses_nothing() {
     }
 }
 
+#[test]
+fn what_is_queued_is_chained_at_once_and_durable_when_waited_for() {
+    let memory = Memory::default();
+    let (journal, _) = Journal::open_on(Arc::new(memory.clone()), Limits::default()).unwrap();
+    let first = journal.enqueue_json(0, "test", &1).unwrap();
+    let second = journal.enqueue_json(0, "test", &2).unwrap();
+    assert_eq!((first.seq, second.seq), (0, 1));
+    assert_eq!(journal.head(), Head::EMPTY);
+    assert!(payloads(&memory).is_empty());
+
+    journal.wait_until_durable(first.seq).unwrap();
+    assert_eq!(journal.head().hash, second.hash);
+    assert_eq!(payloads(&memory), [b"1", b"2"]);
+}
+
+#[test]
+fn nobody_waits_for_an_entry_that_nobody_queued() {
+    let (journal, _) = Journal::open_on(Arc::new(Memory::default()), Limits::default()).unwrap();
+    let waited = journal.wait_until_durable(0);
+    assert!(matches!(
+        waited,
+        Err(JournalError::NotQueued { seq: 0, queued: 0 })
+    ));
+}
+
+#[test]
+fn a_queue_that_nobody_waits_for_is_written_when_it_is_full() {
+    let limits = Limits {
+        batch_bytes_max: 300,
+        ..Limits::default()
+    };
+    let memory = Memory::default();
+    let (journal, _) = Journal::open_on(Arc::new(memory.clone()), limits).unwrap();
+    for number in 0..20 {
+        journal.enqueue_json(0, "test", &number).unwrap();
+    }
+    assert!(!payloads(&memory).is_empty());
+}
+
 /// A segment with two durable entries, and the same with an unsynced batch of four more after them.
 fn with_unsynced_batch() -> (Vec<u8>, Vec<u8>) {
     let memory = Memory::default();

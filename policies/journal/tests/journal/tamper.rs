@@ -265,6 +265,7 @@ fn a_cut_is_found_by_a_head_recorded_elsewhere() {
             Err(VerifyError::Truncated {
                 expected,
                 found_entries,
+                ..
             }) => {
                 assert_eq!((expected, found_entries), (head, entries));
             }

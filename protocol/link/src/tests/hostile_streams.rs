@@ -255,6 +255,33 @@ async fn a_peer_that_sends_a_byte_now_and_then_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_peer_that_reads_a_little_now_and_then_is_not_waited_for() {
+    let consortium = Consortium::new();
+    let limits = LinkLimits {
+        transfer_ms_max: 100,
+        stream_window_bytes: 1000,
+        send_window_bytes: 1000,
+        ..LinkLimits::default()
+    };
+    let (site, hub, _listener) = consortium.connected(limits).await;
+    let (mut sent, mut received) = opened(b"x", &site, &hub).await;
+    let chunk = Chunk::new(Bytes::from(vec![0; CHUNK_BYTES_MAX])).unwrap();
+    // What is read lets as much follow: the stream never stands still.
+    let trickle = async {
+        loop {
+            received.receiver().receive_raw(200).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        sent = sent.send_chunk(&chunk) => {
+            assert!(matches!(sent, Err(LinkError::TooSlow { waited_ms: 100 })), "{sent:?}");
+        }
+        () = trickle => {}
+    }
+}
+
+#[tokio::test]
 async fn an_answer_may_take_longer_than_a_stall_to_begin() {
     let consortium = Consortium::new();
     let limits = LinkLimits {

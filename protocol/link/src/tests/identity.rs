@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{Consortium, DAY_MS, now};
 use crate::{
     BACKDATED_MS, CertificateAuthority, Credentials, Fingerprint, Identity, IdentityError,
-    MemberKey, TrustAnchor, certificate_expires_at, verify_run_file,
+    MemberKey, TrustAnchor, certificate_expires_at, certificate_key, verify_run_file,
 };
 
 const RUN: &[u8] = b"name = \"heart\"\nrounds = 15\n";
@@ -72,9 +72,9 @@ fn a_request_that_is_not_its_keys_own_is_refused() {
     let mut swapped = own.certificate_request().unwrap();
     let at = swapped
         .windows(32)
-        .position(|window| window == own.public_key())
+        .position(|window| window == own.public_key_bytes())
         .unwrap();
-    swapped[at..at + 32].copy_from_slice(other.public_key());
+    swapped[at..at + 32].copy_from_slice(other.public_key_bytes());
     assert!(matches!(issue(&swapped), IdentityError::RequestTampered));
 
     let p256 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
@@ -341,12 +341,26 @@ fn a_signed_run_file_says_who_signed_it() {
 }
 
 #[test]
+fn a_note_is_signed_and_nothing_else_passes_for_one() {
+    let consortium = Consortium::new();
+    let site = consortium.member(Role::Site, "cleveland");
+    let note = b"consilium/heart/cleveland\n1\n";
+    let signature = site.sign_note(note).unwrap();
+    let key = certificate_key(site.certificate()).unwrap();
+    assert_eq!(site.public_key().unwrap(), key);
+    assert!(key.verify_plain(note, &signature));
+    assert!(site.sign_note(b"consilium run file v1\0text").is_err());
+    assert!(site.sign_note(b"cosignature/v2\ntime 1\n").is_err());
+}
+
+#[test]
 fn a_signature_over_anything_else_is_none_over_a_run_file() {
     let consortium = Consortium::new();
     let folder = tempfile::tempdir().unwrap();
     let researcher = consortium.member(Role::Researcher, "noor");
     researcher.save(folder.path()).unwrap();
-    let bare = MemberKey::load(folder.path()).unwrap().sign(RUN).unwrap();
+    let key = MemberKey::load(folder.path()).unwrap();
+    let bare = key.sign_plain(RUN).unwrap().to_bytes();
     assert!(matches!(
         verify_run_file(
             RUN,

@@ -186,7 +186,11 @@ async fn an_evicted_member_is_told_and_its_requests_end() {
     let error = stream.receive::<wire::Hello>().await.unwrap_err();
     assert!(matches!(error, LinkError::Closed(cause) if cause == evicted));
     site.close(CloseCode::Done, "no answer");
-    assert_eq!(site.closed().await, evicted, "closing again keeps the cause");
+    assert_eq!(
+        site.closed().await,
+        evicted,
+        "closing again keeps the cause"
+    );
     assert_eq!(hub.closed().await, Closed::ByUs);
 }
 

@@ -139,6 +139,7 @@ impl Ward {
             first_step: 0,
             prox_mu: 0.0,
             control: None,
+            privacy: None,
         };
         let mut go_on = |_, _| std::ops::ControlFlow::Continue(());
         let trained = LinearTrainer

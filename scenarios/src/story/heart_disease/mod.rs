@@ -362,7 +362,8 @@ fn policies(consortium: &Consortium, personal: &[Ran]) -> Result<Vec<PolicyAtSit
             limit: bundle
                 .rules()
                 .iter()
-                .map(|rule| rule.maximum_parameters_per_record)
+                .filter_map(|rule| rule.training)
+                .map(|bounds| bounds.maximum_parameters_per_record)
                 .fold(0.0, f64::max),
             admission,
         })

@@ -36,7 +36,8 @@ pub(super) fn raised(site: &str) -> Result<String, StoryError> {
     match bundle
         .rules()
         .iter()
-        .any(|rule| rule.maximum_parameters_per_record > 0.5)
+        .filter_map(|rule| rule.training)
+        .any(|bounds| bounds.maximum_parameters_per_record > 0.5)
         && bundle.version() == 2
     {
         true => Ok(raised),
@@ -69,8 +70,10 @@ mod tests {
             ("switzerland", 1, 2)
         );
         let mut rule = after.rules()[0].clone();
-        assert!((rule.maximum_parameters_per_record - 0.6).abs() < 1e-12);
-        rule.maximum_parameters_per_record = 0.33;
+        let mut bounds = rule.training.unwrap();
+        assert!((bounds.maximum_parameters_per_record - 0.6).abs() < 1e-12);
+        bounds.maximum_parameters_per_record = 0.33;
+        rule.training = Some(bounds);
         assert_eq!(rule, before.rules()[0]);
     }
 }

@@ -239,6 +239,10 @@ fn probability(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
+    use consilium_policies::{Action, Ask, Facts, Researcher, StatisticKind};
+    use consilium_privacy::Cost;
+    use consilium_protocol::{Digest, Role};
+
     use super::*;
 
     #[test]
@@ -263,18 +267,33 @@ mod tests {
         let journal = folder.path().join("journal");
         let limits = consilium_journal::Limits::default();
         let (open, _) = consilium_journal::Journal::open(&journal, limits).unwrap();
-        let reserved = json!({
-            "ask": {
-                "project": "cardiology", "researcher": { "name": "ada", "role": "researcher" }, "purpose": "HMB",
-                "dataset": "heart-disease", "run-digest": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-                "action": { "kind": "statistic", "statistic": "count", "noisy": true },
+        let digest = Digest::of(b"anything");
+        let reserved = PassReserved {
+            ask: Ask {
+                project: "cardiology".parse().unwrap(),
+                researcher: Researcher {
+                    name: "ada".parse().unwrap(),
+                    role: Role::Researcher,
+                },
+                purpose: "HMB".parse().unwrap(),
+                dataset: "heart-disease".parse().unwrap(),
+                run: None,
+                run_digest: digest,
+                action: Action::Statistic {
+                    statistic: StatisticKind::Count,
+                    noisy: true,
+                },
             },
-            "facts": {
-                "dataset-records": 199, "parameters": 0, "cost": { "pure": { "epsilon_pico": 500_000_000_000_u64 } },
+            facts: Facts {
+                cost: Cost::pure(0.5).unwrap(),
+                ..Facts::default()
             },
-            "rules": ["counts"],
-            "bundle": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        });
+            rules: Vec::new(),
+            bundle: digest,
+            request: None,
+            vault: None,
+            approved_by: None,
+        };
         open.append_json(1, PASS_RESERVED, &reserved).unwrap();
         open.append_json(2, PASS_RESERVED, &reserved).unwrap();
         let answer = show(folder.path(), 1e-6).unwrap_or_else(|_| panic!("no answer"));

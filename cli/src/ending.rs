@@ -290,6 +290,7 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::ModelTooLarge { .. } => (Exit::Refused, "model-too-large"),
         CliError::ModelDigest { .. } => (Exit::Refused, "model-digest"),
         CliError::OutOfTime { .. } => (Exit::OutOfTime, "out-of-time"),
+        CliError::Figures { .. } => (Exit::Usage, "bad-figures"),
         CliError::Filter(_) => (Exit::Usage, "bad-filter"),
         CliError::Query(_) => (Exit::Usage, "bad-query"),
         CliError::Verify(error) => (Exit::Refused, verify_code(error)),

@@ -169,7 +169,7 @@ mod tests {
         let (out, err) = concluded(Format::Json, Ok(&answer));
         assert_eq!(
             out,
-            "{\"data\":{\"run_id\":\"r-1\"},\"exit_code\":0,\"schema_version\":1,\"status\":\"ok\"}\n"
+            "{\"schema_version\":1,\"status\":\"ok\",\"exit_code\":0,\"data\":{\"run_id\":\"r-1\"}}\n"
         );
         assert_eq!(err, "");
         assert_eq!(
@@ -190,8 +190,8 @@ mod tests {
         let (out, err) = concluded(Format::Json, Err(&ending));
         assert_eq!(
             out,
-            "{\"error\":{\"code\":\"not-permitted\",\"message\":\"the policy does not cover it\",\
-             \"remedy\":\"ask the officer\"},\"exit_code\":1,\"schema_version\":1,\"status\":\"error\"}\n"
+            "{\"schema_version\":1,\"status\":\"error\",\"exit_code\":1,\"error\":{\"code\":\"not-permitted\",\
+             \"message\":\"the policy does not cover it\",\"remedy\":\"ask the officer\"}}\n"
         );
         assert_eq!(err, "");
         let (out, err) = concluded(Format::Text, Err(&ending));

@@ -69,7 +69,7 @@ enum Command {
     },
     /// Show the runs and questions that wait for an officer's approval, or approve one by the hash of its text.
     #[command(
-        after_help = "Examples:\n  consilium-node approvals --folder /srv/node\n  consilium-node approvals --folder /srv/node approve 3b1f… --key /home/olga/consilium"
+        after_help = "Examples:\n  consilium-node approvals --folder /srv/node\n  consilium-node approvals --folder /srv/node approve 3b1f… --key olga/identity"
     )]
     Approvals {
         #[arg(long)]
@@ -79,7 +79,7 @@ enum Command {
     },
     /// Show the results that wait in the outbox, or release one by its hash.
     #[command(
-        after_help = "Examples:\n  consilium-node outbox --folder /srv/node\n  consilium-node outbox --folder /srv/node release 3b1f… --key /home/olga/consilium"
+        after_help = "Examples:\n  consilium-node outbox --folder /srv/node\n  consilium-node outbox --folder /srv/node release 3b1f… --key olga/identity"
     )]
     Outbox {
         #[arg(long)]

@@ -1,9 +1,9 @@
 //! The ledger of one data set: what was spent on it by all, by each project, and on each patient.
 //!
-//! One ledger stands behind every kind of release: training rounds, statistics, searches. What is reserved is spent, and
-//! nothing is ever given back: whatever can refuse an ask without reading a record refuses it before the reservation.
-//! So every sum only grows, no order of entries changes it, and a ledger that is made anew from all reservations
-//! that are on disk is never below what has left.
+//! One ledger stands behind every kind of release: training rounds, statistics, searches. What is reserved is
+//! spent, and nothing is ever given back: whatever can refuse an ask without reading a record refuses it before the
+//! reservation. So every sum only grows, no order of entries changes it, and a ledger that is made anew from all
+//! reservations that are on disk is never below what has left.
 //!
 //! | file | subject |
 //! |---|---|
@@ -56,8 +56,8 @@ impl Ledger {
         self.patients.charge(cohort, cost);
     }
 
-    /// Those of `cohort` for whom `budget` covers `cost` on top of all that was spent on them, whoever asked. The others
-    /// are left out of the answer in silence: who they are says what was asked before.
+    /// Those of `cohort` for whom `budget` covers `cost` on top of all that was spent on them, whoever asked. The
+    /// others are left out of the answer in silence: who they are says what was asked before.
     #[must_use]
     pub fn active(&self, cohort: &Cohort, cost: &Cost, budget: &Budget) -> Cohort {
         self.patients.active(cohort, cost, budget)

@@ -125,13 +125,7 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
         return None;
     }
     for x in &mut vector {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a coordinate of a unit vector"
-        )]
-        {
-            *x = (f64::from(*x) / length) as f32;
-        }
+        *x = (f64::from(*x) / length) as f32;
     }
     Some(vector)
 }

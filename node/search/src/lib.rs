@@ -1,1 +1,3 @@
 //! Finding passages and vectors inside one site.
+
+pub mod vector;

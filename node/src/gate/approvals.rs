@@ -1,8 +1,8 @@
 //! What waits for a person: a run or question before any work, or a result before it leaves.
 //!
 //! A request is laid before the site's officers as a file, with the text that was signed; one of those whom the policy
-//! names approves it by signing the text's hash, and so exactly what she read. A result in the outbox lies in the vault;
-//! what she signs is the hash of every byte that would leave. Files, so that an officer needs no door into
+//! names approves it by signing the text's hash, and so exactly what she read. A result in the outbox lies in the
+//! vault; what she signs is the hash of every byte that would leave. Files, so that an officer needs no door into
 //! the running node, and the gate believes no file but a signature that it checks itself, each time.
 
 use std::collections::BTreeSet;

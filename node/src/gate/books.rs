@@ -1,7 +1,7 @@
 //! The books: the ledger of every data set, and which questions were asked before. What the gate's lock guards.
 //!
-//! All of it is made anew at each start: patients' accounts from the vault, all else from the journal. A reservation counts
-//! as spent however its pass ended.
+//! All of it is made anew at each start: patients' accounts from the vault, all else from the journal. A
+//! reservation counts as spent however its pass ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -67,8 +67,8 @@ impl Books {
             .map_err(GateFault::journal("read the journal"))?;
         let (mut books, missing) = Self::read(entries, ledgers, &hashes)?;
         missing.none()?;
-        // The vault's charge is durable before the journal names it. One that it never named still stands as spent, and an
-        // answer has a reservation before it, so nothing is to do for it here.
+        // The vault's charge is durable before the journal names it. One that it never named still stands as spent,
+        // and an answer has a reservation before it, so nothing is to do for it here.
         for request in vault.requests() {
             books.requests.entry(request).or_insert(Standing::Ended);
         }

@@ -3,11 +3,11 @@
 //! A pass is a bracket in a fixed order that fails closed:
 //!
 //! 1. *decide*: the policy bundle that lies there now, or a refusal;
-//! 2. *reserve*: which patients are charged in the vault, then `pass-reserved` with the cost in the journal, each durable;
-//! 3. *work*: the caller's closure, which holds the permit and those patients whose budget is not spent;
+//! 2. *reserve*: which patients are charged in the vault, then `pass-reserved` with the cost in the journal, each
+//! durable; 3. *work*: the caller's closure, which holds the permit and those patients whose budget is not spent;
 //! 4. *comply*: what the permit does not release is taken out, what may never leave is refused;
-//! 5. *settle*: the answer in the vault if it had a cost, then `pass-released` with a digest of what leaves, each durable;
-//! 6. [`Released`], which nothing else makes and the server alone can send.
+//! 5. *settle*: the answer in the vault if it had a cost, then `pass-released` with a digest of what leaves, each
+//! durable; 6. [`Released`], which nothing else makes and the server alone can send.
 //!
 //! What may fail: a journal at 2 means that the work never runs, at 5 that nothing is released. A crash in between
 //! leaves a reservation without an ending; the next start finds it and journals it as `pass-abandoned`. It never
@@ -334,11 +334,11 @@ impl Gate {
         }
     }
 
-    /// As [`Gate::pass`], of an ask that may have a cost (`facts.cost`, for each patient whom it touches). What was spent
-    /// before is the gate's to say, whatever `facts` says.
+    /// As [`Gate::pass`], of an ask that may have a cost (`facts.cost`, for each patient whom it touches). What was
+    /// spent before is the gate's to say, whatever `facts` says.
     ///
-    /// The work gets those patients whose own budget covers the cost, and must look at no others: they are charged. It does
-    /// not run where the same ask was answered before: then [`Released::is_repeated`].
+    /// The work gets those patients whose own budget covers the cost, and must look at no others: they are charged.
+    /// It does not run where the same ask was answered before: then [`Released::is_repeated`].
     ///
     /// # Errors
     /// As [`Gate::pass`].
@@ -374,7 +374,8 @@ impl Gate {
         }
     }
 
-    /// The patients' numbers in a data set's ledger, given what tells each apart, in any bytes: the same for ever after.
+    /// The patients' numbers in a data set's ledger, given what tells each apart, in any bytes: the same for ever
+    /// after.
     ///
     /// # Errors
     /// The vault cannot be appended to, or there are too many.

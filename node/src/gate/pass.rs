@@ -1,9 +1,9 @@
 //! One ask on its way through the gate.
 //!
 //! An ask that costs nothing has one lock-free way: decide, reserve, work, comply, settle. One that costs something, or
-//! that a person has to release, is also *kept*: its patients are charged in the vault before the journal names them, its
-//! answer is in the vault before the journal says that it left, and the same ask gets the same bytes ever after. Deciding
-//! and charging are under one lock, and no fsync is: passes side by side share those.
+//! that a person has to release, is also *kept*: its patients are charged in the vault before the journal names
+//! them, its answer is in the vault before the journal says that it left, and the same ask gets the same bytes ever
+//! after. Deciding and charging are under one lock, and no fsync is: passes side by side share those.
 
 use std::sync::Arc;
 
@@ -86,11 +86,7 @@ impl Pass<'_> {
     /// Decides, and reserves what the ask costs, durably.
     pub(super) fn enter(&mut self) -> Result<Entered, NotReleased> {
         let now = self.now;
-        let bundle = match self
-            .gate
-            .policy
-            .current(|news| self.gate.hear(news, now))
-        {
+        let bundle = match self.gate.policy.current(|news| self.gate.hear(news, now)) {
             Ok(bundle) => bundle,
             Err(bundle::NotCurrent::Unusable(error)) => {
                 let detail = Some(error.to_string());

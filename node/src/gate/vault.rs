@@ -47,7 +47,8 @@ const HELD_BYTES_MAX: usize = 32 << 20;
 const PART_BYTES: usize = 1 << 20;
 /// Newly seen patients in one entry.
 const SEEN_AT_ONCE: usize = 32_768;
-/// Bytes of a keyed hash: among eight million patients, two share one with a chance of 1e-25; they would share an account.
+/// Bytes of a keyed hash: among eight million patients, two share one with a chance of 1e-25; they would share an
+/// account.
 const KEY_BYTES: usize = 16;
 
 /// What a vault's journal may grow to: its entries hold a cohort of [`PATIENTS_MAX`] patients.

@@ -1,8 +1,8 @@
 //! What was spent on each patient: a Rényi filter for every one of them (Feldman and Zrnic 2021, "Individual privacy
 //! accounting via a Rényi filter", section 4).
 //!
-//! A patient is charged only by answers that touch their records, and has an account of a fixed size whatever was asked:
-//! twelve of the sixty orders, in millionths of a nat, 48 bytes. A million patients are 48 MB. Why not
+//! A patient is charged only by answers that touch their records, and has an account of a fixed size whatever was
+//! asked: twelve of the sixty orders, in millionths of a nat, 48 bytes. A million patients are 48 MB. Why not
 //! classes of patients with the same history: docs/decisions/0011-patient-accounts.md.
 //!
 //! What was spent on a patient is itself private: numbers leave this file for the site's own officers only.
@@ -14,7 +14,8 @@ use crate::fixed_point::{ATTO, PICO, nearest_up, pico_down};
 use crate::ledger::Cohort;
 use crate::{Budget, Cost, INFINITE_ORDER, accountant};
 
-/// The orders that are kept, of [`crate::ORDERS`]: steps of at most 5 : 3, so that the best kept order is near the best.
+/// The orders that are kept, of [`crate::ORDERS`]: steps of at most 5 : 3, so that the best kept order is near the
+/// best.
 pub const ORDERS_KEPT: [u32; 12] = [2, 3, 4, 5, 7, 10, 15, 24, 40, 80, 160, INFINITE_ORDER];
 
 /// Pico-nats in a millionth of a nat.
@@ -33,7 +34,8 @@ pub struct PatientAccounts {
     delta: Vec<u32>,
 }
 
-/// The most that a patient may have spent at each order for one more cost to fit; below 0 where nothing is little enough.
+/// The most that a patient may have spent at each order for one more cost to fit; below 0 where nothing is little
+/// enough.
 type Room = [i64; ORDERS_KEPT.len()];
 
 impl PatientAccounts {
@@ -94,8 +96,8 @@ impl PatientAccounts {
         active
     }
 
-    /// How many patients there are on whom something was spent, and for whom `budget` does not cover `cost` any more. For
-    /// the site's own officers.
+    /// How many patients there are on whom something was spent, and for whom `budget` does not cover `cost` any
+    /// more. For the site's own officers.
     #[must_use]
     pub fn retired(&self, cost: &Cost, budget: &Budget) -> u64 {
         let all = u32::try_from(self.spent.len()).unwrap_or(u32::MAX);

@@ -1,4 +1,5 @@
-//! Whatever order, whatever crash: never below what left, and the filter never lets more through than the exact account.
+//! Whatever order, whatever crash: never below what left, and the filter never lets more through than the exact
+//! account.
 
 use proptest::prelude::*;
 
@@ -207,7 +208,7 @@ proptest! {
         patients in prop::collection::vec(0_u32..200_000, 0..400),
         runs in prop::collection::vec((0_u32..200_000, 1_u32..70_000), 0..3),
     ) {
-        let mut all: std::collections::BTreeSet<u32> = patients.into_iter().collect();
+        let mut all: BTreeSet<u32> = patients.into_iter().collect();
         for (from, length) in runs {
             all.extend(from..from + length);
         }

@@ -1,9 +1,10 @@
-//! Questions that cost something, asked of every site beside the run: a few, again and again, with power lost in between.
+//! Questions that cost something, asked of every site beside the run: a few, again and again, with power lost in
+//! between.
 //!
-//! A question is put to the gate as a round's training is, with a price and patients. Its work answers something else each
-//! time it runs, so that a second sample shows. Beside the gate the oracle keeps what truly left a site, who was behind
-//! it and what it cost, and after each start compares: the books are never below, and above by no more than what was
-//! lost on its way.
+//! A question is put to the gate as a round's training is, with a price and patients. Its work answers something
+//! else each time it runs, so that a second sample shows. Beside the gate the oracle keeps what truly left a site,
+//! who was behind it and what it cost, and after each start compares: the books are never below, and above by no
+//! more than what was lost on its way.
 
 use std::collections::BTreeMap;
 

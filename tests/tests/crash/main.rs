@@ -10,6 +10,7 @@
 //! | `house` | a consortium laid down on disk once, and copied for each case |
 //! | `points` | the table of labelled points |
 //! | `kills` | each point: killed there, started again, the run ends with the same model |
+//! | `questions` | killed on the way of a question that has a cost: one answer, paid for |
 //! | `beginnings` | killed while something begins: founding, enrolling, renewing |
 //! | `broken` | a disk that fails a write, is full, or may only be read |
 
@@ -27,6 +28,8 @@ mod points;
 #[path = "../consortium/process.rs"]
 #[expect(dead_code, reason = "the other test program uses the rest")]
 mod process;
+#[cfg(test)]
+mod questions;
 #[cfg(test)]
 mod tracer;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::tree::{File, Tree, assert_none, assert_seen};
 /// Each crate's folder, and the crates that it may know. `Everything` is for what stands outside the house.
 const ARROWS: &[(&str, &str, Knows)] = &[
     ("consilium-protocol", "protocol", Knows::These(&[])),
+    ("consilium-privacy", "privacy", Knows::These(&[])),
     (
         "consilium-link",
         "protocol/link",
@@ -17,7 +18,7 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     (
         "consilium-policies",
         "policies",
-        Knows::These(&["protocol"]),
+        Knows::These(&["protocol", "privacy"]),
     ),
     (
         "consilium-journal",
@@ -27,8 +28,15 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     (
         "consilium-node",
         "node",
-        Knows::These(&["protocol", "link", "policies", "journal"]),
+        Knows::These(&["protocol", "privacy", "link", "policies", "journal"]),
     ),
+    // Of vectors and of text only: neither knows what a patient, a policy or a network is.
+    (
+        "consilium-search",
+        "node/search",
+        Knows::These(&["protocol"]),
+    ),
+    ("consilium-encoder", "node/encoder", Knows::These(&[])),
     (
         "consilium-coordinator",
         "coordinator",
@@ -54,10 +62,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("quinn", &["consilium-link"]),
     ("rustls", &["consilium-link"]),
     ("rcgen", &["consilium-link"]),
-    ("burn", &["consilium-node"]),
+    ("burn", &["consilium-node", "consilium-encoder"]),
     ("sled", &["consilium-node", "consilium-coordinator"]),
-    // No crate before the mathematics of privacy arrives; then one file names it.
-    ("opendp", &[]),
+    ("opendp", &["consilium-privacy"]),
+    ("cedar-policy", &["consilium-policies"]),
+    ("instant-distance", &["consilium-search"]),
 ];
 
 fn arrows(tree: &Tree) -> Vec<String> {

@@ -8,12 +8,12 @@ const DOORS: &[(&str, &[&str])] = &[
     ("quinn", &["protocol/link/"]),
     ("rustls", &["protocol/link/"]),
     ("rcgen", &["protocol/link/"]),
-    ("burn", &["node/src/train/"]),
+    ("burn", &["node/src/train/", "node/encoder/"]),
     (
         "sled",
         &["node/src/gate/index.rs", "coordinator/src/index.rs"],
     ),
-    ("opendp", &[]),
+    ("opendp", &["privacy/src/mechanism.rs"]),
 ];
 
 /// The files that may ask what time it is. Everyone else is given `now`.
@@ -26,6 +26,7 @@ const WALL_CLOCKS: &[&str] = &[
 /// The rooms that are pure: state, input and `now` in; actions out.
 const PURE: &[&str] = &[
     "protocol/src/",
+    "privacy/src/",
     "policies/src/",
     "coordinator/src/round/",
     "node/src/round",

@@ -112,8 +112,5 @@ struct Counts {
 
 /// A word that comes four times counts twice: what a text repeats is its subject, and not four subjects.
 fn weight(count: u32) -> f32 {
-    #[expect(clippy::cast_precision_loss, reason = "at most the bytes of a text")]
-    {
-        (count as f32).sqrt()
-    }
+    (count as f32).sqrt()
 }

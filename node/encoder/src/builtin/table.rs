@@ -99,7 +99,6 @@ impl Table {
     /// nobody has seen the name before. Signs of equal size, from splitmix64 (Steele, Lea, Flood 2014) seeded by the
     /// word's FNV-1a hash; two directions are nearly at right angles.
     pub(super) fn add_unknown(&self, word: &str, weight: f32, sum: &mut [f32]) {
-        #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
         let size = self.unknown * weight / (self.dimension as f32).sqrt();
         let step = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         let mut state = word.bytes().fold(0xcbf2_9ce4_8422_2325, step);

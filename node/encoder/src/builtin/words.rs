@@ -8,8 +8,8 @@ use unicode_normalization::char::is_combining_mark;
 
 use crate::limits;
 
-/// Calls `each` with every word until it breaks off: lower case, accents stripped, runs of letters and digits; every other character that
-/// is neither blank nor a control stands alone.
+/// Calls `each` with every word until it breaks off: lower case, accents stripped, runs of letters and digits; every
+/// other character that is neither blank nor a control stands alone.
 pub(super) fn for_each_word(
     text: &str,
     mut each: impl FnMut(&str) -> ControlFlow<()>,

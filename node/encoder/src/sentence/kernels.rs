@@ -1,5 +1,5 @@
-//! What lies between a BERT's matrix products, for the CPU: burn's CPU device computes error function and exponential one
-//! number at a time, and three tenths of all time went there. These loops have no branch and no call, so that the
+//! What lies between a BERT's matrix products, for the CPU: burn's CPU device computes error function and exponential
+//! one number at a time, and three tenths of all time went there. These loops have no branch and no call, so that the
 //! compiler makes vector instructions of them. Their results differ from exact ones by a few roundings of a 32-bit
 //! float; tests hold them against 64 bits.
 
@@ -53,13 +53,13 @@ fn sum(numbers: &[f32]) -> f32 {
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let mut p = -2.726_142_2e-10;
+    let mut p = -2.726_142e-10;
     for coefficient in [
         2.770_681_4e-8,
         -2.101_024e-6,
         -5.692_506_4e-5,
         -7.349_906_3e-4,
-        -2.954_599_8e-3,
+        -2.954_6e-3,
         -1.609_603_3e-2,
     ] {
         p = p * s + coefficient;

@@ -128,7 +128,6 @@ impl Network {
         let (query, key, value) = (part(0), part(1), part(2));
         let mixed = if self.on_cpu {
             let mut scores = numbers(query.matmul(key.swap_dims(2, 3)))?;
-            #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
             let scale = 1.0 / ((hidden / heads) as f32).sqrt();
             kernels::softmax(&mut scores, &batch.lengths, heads, length, scale);
             let scores = TensorData::new(scores, [texts, heads, length, length]);
@@ -174,7 +173,6 @@ fn pool_weights(batch: &Batch, pooling: Pooling) -> Vec<f32> {
         let own = *own;
         (0..length).map(move |at| match pooling {
             Pooling::First => f32::from(u8::from(at == 0)),
-            #[expect(clippy::cast_precision_loss, reason = "at most a few thousand")]
             Pooling::Mean if at < own => 1.0 / own as f32,
             Pooling::Mean => 0.0,
         })

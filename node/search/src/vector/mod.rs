@@ -1,0 +1,51 @@
+//! A site's vector index.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `index.rs` | the trait, a question, a hit |
+//! | `flat.rs` | the plain index, oracle of the other |
+//! | `segmented.rs` | the index on disk: changes, erasures, maintenance |
+//! | `segment.rs`, `rows.rs` | an immutable set of rows; its vectors, exact and in short; the exact scan |
+//! | `build.rs`, `lift.rs`, `graph.rs` | the graph: built by instant-distance, taken out of it, kept |
+//! | `walk.rs`, `plan.rs` | the walk over it; when to walk and when to scan |
+//! | `compaction.rs` | which segments are rewritten |
+//! | `manifest.rs`, `format.rs`, `sealing.rs`, `disk.rs` | the folder, a segment's file, encryption, the disk |
+//! | `kernel.rs`, `fast.rs`, `top.rs` | dot products; the copy of them for this processor; the best few |
+//!
+//! Vectors give texts away: none leaves this module but as a similarity, and no error or `Debug` shows one.
+
+mod build;
+mod compaction;
+mod disk;
+mod error;
+mod fast;
+mod flat;
+mod format;
+mod graph;
+mod index;
+mod kernel;
+mod lift;
+mod limits;
+pub mod made;
+mod manifest;
+mod plan;
+mod rows;
+mod rowset;
+mod sealing;
+mod segment;
+mod segmented;
+mod top;
+mod unit;
+mod walk;
+
+pub use build::BuildSettings;
+pub use compaction::CompactionSettings;
+pub use disk::{Disk, Folder};
+pub use error::VectorError;
+pub use flat::FlatIndex;
+pub use index::{Effort, Hit, Question, VectorIndex};
+pub use limits::{CHANGE_ROWS_MAX, DIMENSION_MAX, K_MAX, ROW_ID_END};
+pub use rowset::{RowId, RowSet};
+pub use sealing::NodeKey;
+pub use segmented::{Change, Changed, IndexFigures, IndexSettings, Maintained, SegmentedIndex};
+pub use unit::UnitVector;

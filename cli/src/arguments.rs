@@ -8,6 +8,7 @@ use consilium_protocol::{MemberName, Role, RunId};
 
 use crate::audit::arguments::AuditCommand;
 use crate::budget::BudgetCommand;
+use crate::policy::arguments::PolicyCommand;
 use crate::stats::arguments::StatsCommand;
 
 const EXIT_CODES: &str = "\
@@ -88,6 +89,9 @@ pub(crate) enum Command {
         after_help = "Example:\n  consilium audit verify /srv/consilium"
     )]
     Audit(AuditCommand),
+    /// What may leave a site: written, tried out, signed and installed by its officers; offline.
+    #[command(subcommand, after_help = "Example:\n  consilium policy new cleveland")]
+    Policy(PolicyCommand),
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, Command, Format, RunCommand};
 use crate::ending::{CliError, Ending, Exit, NoAnswer};
 use crate::home::Home;
 use crate::output::{Answer, Streams, Terminal};
-use crate::{audit, budget, download, membership, run_file, runs, stats};
+use crate::{audit, budget, download, membership, policy, run_file, runs, stats};
 
 /// Runs the command line `args`, the program's name first, on this process's own streams; the
 /// binary's whole `main`.
@@ -130,5 +130,6 @@ async fn carry_out(arguments: Arguments, streams: &mut Streams<'_>) -> Result<An
         Command::Stats(stats) => stats::ask(&member(streams)?, stats, format, streams).await,
         Command::Budget(command) => budget::carry_out(command),
         Command::Audit(command) => audit::carry_out(command),
+        Command::Policy(command) => policy::carry_out(command, format, streams),
     }
 }

@@ -46,6 +46,13 @@ pub(crate) enum NoAnswer {
     RunNotFinished(Box<RunSummary>),
     /// Of the sites that a query asked, none answered it.
     NoSiteAnswered { why: String, data: Box<Value> },
+    /// A policy has errors, or decides otherwise than its cases say.
+    PolicyNotClean {
+        code: &'static str,
+        why: String,
+        remedy: &'static str,
+        data: Box<Value>,
+    },
     /// Something broke.
     Failed(CliError),
 }
@@ -129,6 +136,8 @@ pub(crate) enum CliError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Audit(#[from] crate::audit::AuditError),
+    #[error("{0}")]
+    Policy(#[from] crate::policy::PolicyError),
     #[error("the system refuses what every program needs: {what}")]
     System { what: String },
 }
@@ -178,6 +187,18 @@ impl From<NoAnswer> for Ending {
                 code: "no-site-answered".to_owned(),
                 message: why,
                 remedy: "read what each site says, or ask others: --sites".to_owned(),
+                data: Some(*data),
+            },
+            NoAnswer::PolicyNotClean {
+                code,
+                why,
+                remedy,
+                data,
+            } => Self {
+                exit: Exit::Refused,
+                code: code.to_owned(),
+                message: why,
+                remedy: remedy.to_owned(),
                 data: Some(*data),
             },
             NoAnswer::Failed(error) => Self::of_error(error),
@@ -300,6 +321,7 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::Journal(JournalError::NoJournal { .. }) => (Exit::Refused, "no-journal"),
         CliError::Journal(_) => (Exit::Refused, "journal-unreadable"),
         CliError::Audit(error) => (Exit::Refused, error.code()),
+        CliError::Policy(error) => (Exit::Refused, error.code()),
         CliError::System { .. } => (Exit::Refused, "system"),
     }
 }

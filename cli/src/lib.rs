@@ -16,11 +16,12 @@
 //! | `stats` | a question to the sites, and its figures |
 //! | `audit` | a journal, offline |
 //! | `budget` | what was spent, and what something would cost |
+//! | `policy` | a site's policy, as its officers write, sign and install it |
 //! | `ending` | how a command can end, and with which exit code |
 //! | `output` | text for people, one envelope for programs |
 //! | `moment` | how a time is written |
 //!
-//! Deliberately absent: any way to read a record, and any way to change a site's policy.
+//! Deliberately absent: any way to read a record, and any way to change a site's policy from afar.
 
 mod arguments;
 mod audit;
@@ -34,6 +35,7 @@ mod home;
 mod membership;
 mod moment;
 mod output;
+mod policy;
 mod progress;
 mod run_file;
 mod runs;

@@ -1,9 +1,15 @@
-//! What the gate adds to an ask: its own time without a disk, and asks per second where every ask is made durable.
+//! What the gate adds to an ask: its own time without a disk, asks per second where every ask is made durable, and how
+//! long it takes to open again.
 //!
 //! `cargo bench -p consilium-node --bench gate --profile dev [-- FOLDER]`. Without a folder the disk is the system's
 //! place for temporary files.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark stops where it cannot measure, and prints what it measured"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,12 +68,35 @@ fn main() {
     for patients in PATIENTS {
         in_memory(&format!("charged to {patients} patients"), Some(patients));
     }
+    println!("\n| opening after | s | of which journals |\n|---|---:|---:|");
+    opening(100_000, None);
+    opening(20_000, Some(1_000));
     println!("\n| asks at one time, on disk | free asks/s | charged asks/s |\n|---:|---:|---:|");
     for threads in [1, 8, 64] {
         let free = on_disk(&folder, threads, None);
         let charged = on_disk(&folder, threads, Some(1_000));
         println!("| {threads} | {free:.0} | {charged:.0} |");
     }
+}
+
+/// How long a node takes to open its journals, its books and its counts after so many passes.
+fn opening(passes: u64, patients: Option<u32>) {
+    let (journal, vault) = (Memory::default(), Memory::default());
+    let before = gate(Arc::new(journal.clone()), Arc::new(vault.clone()));
+    (0..passes).for_each(|number| pass(&before, number, patients));
+    drop(before);
+    let began = Instant::now();
+    let records = records(Arc::new(journal), Arc::new(vault));
+    let of_journals = began.elapsed().as_secs_f64();
+    drop(opened(records));
+    let took = began.elapsed().as_secs_f64();
+    let what = if patients.is_some() {
+        "charged"
+    } else {
+        "free"
+    };
+    let entries = 2 * passes;
+    println!("| {passes} {what} passes, {entries} entries | {took:.2} | {of_journals:.2} |");
 }
 
 /// The gate's own time: the work is nothing, and no byte is synced.
@@ -115,15 +144,22 @@ fn on_disk(folder: &Path, threads: u64, patients: Option<u32>) -> f64 {
 }
 
 fn gate(journal: Arc<dyn Storage>, vault: Arc<dyn Storage>) -> Gate {
+    opened(records(journal, vault))
+}
+
+fn records(journal: Arc<dyn Storage>, vault: Arc<dyn Storage>) -> Records {
     let open = |storage, limits| {
         let (journal, _) = Journal::open_on(storage, limits).expect("a journal that opens");
         Arc::new(journal)
     };
-    let records = Records {
+    Records {
         journal: open(journal, Limits::default()),
         vault: open(vault, VAULT_LIMITS),
         new_secret: [7; 32],
-    };
+    }
+}
+
+fn opened(records: Records) -> Gate {
     let policy = Arc::new(|| Some(POLICY.as_bytes().to_vec()));
     let (gate, _) = Gate::open_without_disk(records, policy, NOW).expect("a gate that opens");
     gate

@@ -1,5 +1,6 @@
 //! The node on the network: dials the coordinator, keeps the connection, answers what it asks.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ const STEADY_MS: u64 = 10_000;
 /// A certificate is renewed when this share of its lifetime is left.
 const RENEW_SHARE_LEFT: f64 = 1.0 / 3.0;
 
+/// How often the policy folder is looked at while nobody asks: an officer who installs a bundle soon sees it
+/// journalled.
+const POLICY_LOOK_MS: u64 = 1_000;
+
 /// How often the certificate's age is looked at, at the most and at the least.
 const RENEWAL_CHECK_MS: (u64, u64) = (500, 3_600_000);
 
@@ -27,12 +32,37 @@ const RENEWAL_CHECK_MS: (u64, u64) = (500, 3_600_000);
 ///
 /// # Errors
 /// The member was evicted, or its certificate is of no use any more: somebody must act.
-pub async fn serve(node: Arc<Node>, mut shutdown: watch::Receiver<bool>) -> Result<(), NodeError> {
+pub async fn serve(node: Arc<Node>, shutdown: watch::Receiver<bool>) -> Result<(), NodeError> {
+    tokio::select! {
+        served = stay_connected(&node, shutdown) => served,
+        never = look_at_policy(&node) => match never {},
+    }
+}
+
+/// Takes up what officers install, off the runtime: the disk may be slow.
+async fn look_at_policy(node: &Arc<Node>) -> Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_millis(POLICY_LOOK_MS)).await;
+        let looking = node.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || looking.gate.look_at_policy(wall_clock())).await;
+        match looked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a new policy is not taken up"),
+            Err(error) => tracing::warn!(%error, "the policy was not looked at"),
+        }
+    }
+}
+
+async fn stay_connected(
+    node: &Arc<Node>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), NodeError> {
     let seed = Digest::of(node.site.as_str().as_bytes()).0;
     let mut backoff = Backoff::new(u64::from(seed[0]) << 8 | u64::from(seed[1]));
     loop {
         let attempt = tokio::select! {
-            attempt = connect_and_attend(&node, &mut backoff) => attempt,
+            attempt = connect_and_attend(node, &mut backoff) => attempt,
             _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
         };
         match attempt {

@@ -170,10 +170,16 @@ impl Cases {
     /// The cases on which `bundle` decides otherwise than expected.
     #[must_use]
     pub fn surprises(&self, bundle: &Bundle) -> Vec<Surprise> {
+        self.outcomes(bundle)
+            .filter_map(|(_, surprise)| surprise)
+            .collect()
+    }
+
+    /// Every case by name, in the order of the file, with what went otherwise than it says.
+    pub fn outcomes(&self, bundle: &Bundle) -> impl Iterator<Item = (&str, Option<Surprise>)> {
         self.cases
             .iter()
-            .filter_map(|case| case.surprise(bundle))
-            .collect()
+            .map(|case| (case.written.name.as_str(), case.surprise(bundle)))
     }
 }
 

@@ -38,6 +38,21 @@ enum Story {
         after_help = "Example:\n  cargo run -p consilium-scenarios -- heart-disease --seeds 5 --json heart.json --keep heart"
     )]
     HeartDisease(HeartDisease),
+    /// A policy is written, signed, spent and tightened at four hospitals, and a journal is verified offline.
+    #[command(
+        after_help = "Example:\n  cargo run -p consilium-scenarios -- compliance-officer --keep officer"
+    )]
+    ComplianceOfficer(ComplianceOfficer),
+}
+
+#[derive(Args)]
+struct ComplianceOfficer {
+    /// Write every figure into this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A new folder in which everything stays, to look further; a temporary one when left out.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -66,6 +81,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(Arguments {
             story: Story::HeartDisease(options),
         }) => heart_disease(options),
+        Ok(Arguments {
+            story: Story::ComplianceOfficer(options),
+        }) => story::compliance_officer::tell(&story::compliance_officer::Options {
+            json: options.json,
+            keep: options.keep,
+        }),
         Err(error) => return explain(&error),
     };
     match told {

@@ -247,10 +247,9 @@ impl Driver {
         };
         let changed = tokio::select! {
             heard = hear.recv() => {
-                let Heard { input, place } = match heard {
-                    Some(heard) => heard,
-                    // The round's own ear keeps it open.
-                    None => return Ok((Vec::new(), None)),
+                // The round's own ear keeps it open.
+                let Some(Heard { input, place }) = heard else {
+                    return Ok((Vec::new(), None));
                 };
                 return Ok((vec![input], place));
             }

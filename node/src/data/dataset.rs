@@ -189,7 +189,8 @@ impl DataSet {
         self.patient_key.as_deref()
     }
 
-    /// For each patient what tells them apart, in bytes: the value of the patient key, or the row's place where there is
+    /// For each patient what tells them apart, in bytes: the value of the patient key, or the row's place where there
+    /// is
     /// none. Rows that are added to a table without a key belong at its end, or its patients change places.
     #[must_use]
     pub fn patient_identities(&self) -> Vec<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use consilium_journal::{Entries, Entry, Journal};
+use consilium_journal::{Entry, JournalError};
 use consilium_policies::entry::{PASS_RELEASED, PASS_REPEATED, PASS_RESERVED};
 use consilium_policies::{Ask, Permit, Release, Spent};
 use consilium_privacy::ledger::{Cohort, Ledger};
@@ -40,6 +40,78 @@ pub(super) struct Books {
     requests: HashMap<Digest, Standing>,
 }
 
+/// The books on their way: made anew from what the vault said, and the journal's entries in order.
+pub(super) struct Reading {
+    books: Books,
+    /// What the journal may name.
+    hashes: BTreeSet<Digest>,
+    missing: Missing,
+    /// The request of each reservation that has one.
+    asked: BTreeMap<u64, Digest>,
+    /// The first entry that was not read.
+    next: u64,
+}
+
+impl Reading {
+    pub(super) fn new(found: vault::Found) -> Self {
+        let vault::Found { ledgers, hashes } = found;
+        Self {
+            books: Books {
+                ledgers,
+                requests: HashMap::new(),
+            },
+            hashes,
+            missing: Missing::default(),
+            asked: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Takes one more entry in; one that was read before changes nothing.
+    ///
+    /// # Errors
+    /// It is of the books and cannot be read.
+    pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        if entry.seq < self.next {
+            return Ok(());
+        }
+        self.next = entry.seq + 1;
+        if !is_of_the_books(entry) {
+            return Ok(());
+        }
+        let line: Line = entry.parse()?;
+        let named = line.vault.or(line.answer);
+        if named.is_some_and(|named| !self.hashes.contains(&named)) {
+            self.missing.add(entry.seq, &line.ask.dataset);
+        }
+        if entry.kind == PASS_RESERVED {
+            self.books.reserve_again(&line);
+            if let Some(request) = line.request {
+                self.asked.insert(entry.seq, request);
+                self.books.requests.insert(request, Standing::Ended);
+            }
+        } else if let Some(request) = line.reserved.and_then(|at| self.asked.get(&at)) {
+            self.books.requests.insert(*request, Standing::Answered);
+        }
+        Ok(())
+    }
+
+    /// The books, once the whole journal was read.
+    ///
+    /// # Errors
+    /// The journal names what the vault does not have.
+    pub(super) fn finish(self, vault: &Vault) -> Result<Books, GateFault> {
+        self.missing.none()?;
+        let mut books = self.books;
+        // The vault's charge is durable before the journal names it. One that it never named still stands as spent,
+        // and an answer has a reservation before it, so nothing is to do for it here.
+        for request in vault.requests() {
+            books.requests.entry(request).or_insert(Standing::Ended);
+        }
+        Ok(books)
+    }
+}
+
 /// How a question that was paid for stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -52,29 +124,6 @@ pub(super) enum Standing {
 }
 
 impl Books {
-    /// Makes the books anew from the journal and what the vault said.
-    ///
-    /// # Errors
-    /// The journal cannot be read; or it names what the vault does not have.
-    pub(super) fn open(
-        journal: &Journal,
-        vault: &Vault,
-        found: vault::Found,
-    ) -> Result<Self, GateFault> {
-        let vault::Found { ledgers, hashes } = found;
-        let entries = journal
-            .entries()
-            .map_err(GateFault::journal("read the journal"))?;
-        let (mut books, missing) = Self::read(entries, ledgers, &hashes)?;
-        missing.none()?;
-        // The vault's charge is durable before the journal names it. One that it never named still stands as spent,
-        // and an answer has a reservation before it, so nothing is to do for it here.
-        for request in vault.requests() {
-            books.requests.entry(request).or_insert(Standing::Ended);
-        }
-        Ok(books)
-    }
-
     /// The ledgers of a node's folders, for a look. A node may be appending to them meanwhile.
     ///
     /// # Errors
@@ -83,50 +132,15 @@ impl Books {
         journal_folder: &Path,
         vault_folder: &Path,
     ) -> Result<BTreeMap<DatasetName, Ledger>, GateFault> {
-        let entries = consilium_journal::read(journal_folder)
-            .map_err(GateFault::journal("read the journal"))?;
-        let ledgers = vault::read_ledgers(vault_folder)?;
-        let (books, _) = Self::read(entries, ledgers, &BTreeSet::new())?;
-        Ok(books.ledgers)
-    }
-
-    /// Adds what the journal says to patients' accounts; and what it names and `hashes` do not have.
-    fn read(
-        entries: Entries,
-        ledgers: BTreeMap<DatasetName, Ledger>,
-        hashes: &BTreeSet<Digest>,
-    ) -> Result<(Self, Missing), GateFault> {
-        let mut books = Self {
-            ledgers,
-            requests: HashMap::new(),
-        };
         let read = || GateFault::journal("read the journal");
-        let mut missing = Missing::default();
-        let mut asked = BTreeMap::new();
-        for entry in entries {
-            let entry = entry.map_err(read())?;
-            if !is_of_the_books(&entry) {
-                continue;
-            }
-            let line: Line = entry.parse().map_err(read())?;
-            if line
-                .vault
-                .or(line.answer)
-                .is_some_and(|named| !hashes.contains(&named))
-            {
-                missing.add(entry.seq, &line.ask.dataset);
-            }
-            if entry.kind == PASS_RESERVED {
-                books.reserve_again(&line);
-                if let Some(request) = line.request {
-                    asked.insert(entry.seq, request);
-                    books.requests.insert(request, Standing::Ended);
-                }
-            } else if let Some(request) = line.reserved.and_then(|at| asked.get(&at)) {
-                books.requests.insert(*request, Standing::Answered);
-            }
+        let mut reading = Reading::new(vault::Found {
+            ledgers: vault::read_ledgers(vault_folder)?,
+            hashes: BTreeSet::new(),
+        });
+        for entry in consilium_journal::read(journal_folder).map_err(read())? {
+            reading.entry(&entry.map_err(read())?).map_err(read())?;
         }
-        Ok((books, missing))
+        Ok(reading.books.ledgers)
     }
 
     /// What was spent on the ask's data set.
@@ -279,15 +293,14 @@ struct LineFacts {
     cost: Cost,
 }
 
-/// Whether an entry says any of it, without reading it whole: names may hold these words, and that costs a parse.
+/// Whether an entry says any of it, without reading it whole: what is kept has a request, and an answer. A name may
+/// hold
+/// these words, and that costs a parse.
 fn is_of_the_books(entry: &Entry) -> bool {
-    let words: &[&[u8]] = match entry.kind.as_str() {
-        PASS_RESERVED => &[b"\"request\"", b"\"cost\"", b"\"vault\""],
-        PASS_RELEASED | PASS_REPEATED => &[b"\"answer\""],
+    let word = match entry.kind.as_str() {
+        PASS_RESERVED => "\"request\"",
+        PASS_RELEASED | PASS_REPEATED => "\"answer\"",
         _ => return false,
     };
-    words.iter().any(|word| {
-        let mut windows = entry.payload.windows(word.len());
-        windows.any(|window| window == *word)
-    })
+    str::from_utf8(&entry.payload).is_ok_and(|text| text.contains(word))
 }

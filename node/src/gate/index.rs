@@ -22,6 +22,8 @@ use consilium_policies::{Ask, RuleId};
 use consilium_protocol::{DatasetName, ProjectName, Refusal};
 use serde::{Deserialize, Serialize};
 
+use super::books::Reading;
+
 use super::bundle::InForce;
 
 /// Rows of a summary. Whoever asks chooses a project's name; beyond this many, passes are counted without a row.
@@ -161,10 +163,11 @@ struct Counts {
 
 impl Index {
     /// Opens the index in its folder below `state_folder`, and brings it up to the journal's head. Without such a
-    /// folder the counts are in memory only.
+    /// folder the counts are in memory only. The journal is walked through once, and `reading` sees every entry.
     pub(super) fn open(
         state_folder: Option<&Path>,
         journal: &Arc<Journal>,
+        reading: &mut Reading,
     ) -> Result<(Self, Found), JournalError> {
         let folder = state_folder.map(|folder| folder.join(FOLDER));
         let stored = folder
@@ -173,7 +176,7 @@ impl Index {
             .and_then(|folder| unless_broken("open", || Store::open(folder)?.load()));
         let caught_up = match stored {
             Some((store, stamp, summary)) => {
-                catch_up(journal, stamp, summary)?.map(|tally| (Some(store), tally))
+                catch_up(journal, stamp, summary, reading)?.map(|tally| (Some(store), tally))
             }
             None => None,
         };
@@ -183,7 +186,9 @@ impl Index {
             None => {
                 let mut tally = Tally::default();
                 for entry in journal.entries()? {
-                    tally.count(&entry?)?;
+                    let entry = entry?;
+                    reading.entry(&entry)?;
+                    tally.count(&entry)?;
                 }
                 let begin = |folder: PathBuf| unless_broken("begin", || Store::begin(&folder));
                 (folder.and_then(begin), tally)
@@ -279,6 +284,7 @@ fn catch_up(
     journal: &Journal,
     stamp: Stamp,
     summary: Summary,
+    reading: &mut Reading,
 ) -> Result<Option<Tally>, JournalError> {
     let mut tally = Tally {
         summary,
@@ -286,14 +292,12 @@ fn catch_up(
         unended: BTreeMap::new(),
     };
     let head = journal.head();
-    if stamp.head == head {
-        return Ok(Some(tally));
-    }
-    if stamp.head.seq >= head.seq {
+    if stamp.head != head && stamp.head.seq >= head.seq {
         return Ok(None);
     }
     for entry in journal.entries()? {
         let entry = entry?;
+        reading.entry(&entry)?;
         if entry.seq >= stamp.head.seq {
             tally.count(&entry)?;
         } else if entry.seq + 1 == stamp.head.seq && entry.hash != stamp.head.hash {
@@ -319,7 +323,9 @@ impl Tally {
                 return Ok(());
             }
             BUNDLE_INSTALLED => {
-                let BundleInstalled { digest, version, .. } = entry.parse()?;
+                let BundleInstalled {
+                    digest, version, ..
+                } = entry.parse()?;
                 self.bundle = Some(InForce { digest, version });
                 return Ok(());
             }

@@ -4,10 +4,12 @@
 //!
 //! 1. *decide*: the policy bundle that lies there now, or a refusal;
 //! 2. *reserve*: which patients are charged in the vault, then `pass-reserved` with the cost in the journal, each
-//! durable; 3. *work*: the caller's closure, which holds the permit and those patients whose budget is not spent;
+//!    durable;
+//! 3. *work*: the caller's closure, which holds the permit and those patients whose budget is not spent;
 //! 4. *comply*: what the permit does not release is taken out, what may never leave is refused;
 //! 5. *settle*: the answer in the vault if it had a cost, then `pass-released` with a digest of what leaves, each
-//! durable; 6. [`Released`], which nothing else makes and the server alone can send.
+//!    durable;
+//! 6. [`Released`], which nothing else makes and the server alone can send.
 //!
 //! What may fail: a journal at 2 means that the work never runs, at 5 that nothing is released. A crash in between
 //! leaves a reservation without an ending; the next start finds it and journals it as `pass-abandoned`. It never
@@ -53,7 +55,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consilium_journal::Journal;
 use consilium_policies::entry::{
-    BUNDLE_INSTALLED, BUNDLE_REFUSED, BundleInstalled, BundleRefused, PASS_ABANDONED, PassAbandoned, PassReserved,
+    BUNDLE_INSTALLED, BUNDLE_REFUSED, BundleInstalled, BundleRefused, PASS_ABANDONED,
+    PassAbandoned, PassReserved,
 };
 use consilium_policies::{Ask, Facts, Permit};
 use consilium_privacy::ledger::{Cohort, Ledger};
@@ -62,21 +65,20 @@ use serde::Serialize;
 
 pub use approvals::{ApprovalError, Approvals, PENDING_MAX, Pending, Wanted};
 pub use bundle::{
-    HeldPolicy, INCOMING, POLICY_FILE, PolicyError, REFUSED, Signers, read_bundle_files, read_policy,
+    HeldPolicy, INCOMING, POLICY_FILE, PolicyError, REFUSED, Signers, read_bundle_files,
+    read_policy,
 };
 pub use egress::{Egress, NotKept};
 pub use egress_statistics::{PriceError, StatisticsAnswer, UNKNOWN_KEYS_DELTA, price};
-pub use egress_training::{
-    Admission, Evaluation, OutgoingUpdate, PrivateUpdate, TrainedUpdate,
-};
+pub use egress_training::{Admission, Evaluation, OutgoingUpdate, PrivateUpdate, TrainedUpdate};
 pub use index::{Outcome, SUMMARY_ROWS_MAX, Summary, SummaryRow};
 pub use outcome::{GateFault, NotReleased, WorkError};
 pub use released::Released;
 pub use vault::{ANSWER_BYTES_MAX, VAULT_LIMITS};
 
-use books::{Books, BooksLock};
+use books::{Books, BooksLock, Reading};
 use bundle::{InForce, News, PolicyFile};
-use index::{Found, Index};
+use index::Index;
 use pass::{Entered, Pass, is_free, touches_nothing};
 use vault::Vault;
 
@@ -180,10 +182,9 @@ impl Gate {
         state_folder: &Path,
         now: Millis,
     ) -> Result<(Self, Opened), GateFault> {
-        let (index, found) = Index::open(Some(state_folder), &records.journal)
-            .map_err(GateFault::journal("read the journal"))?;
-        let policy = PolicyFile::new(policy_folder, found.bundle);
-        Self::begin(records, policy, index, found, now)
+        Self::begin(records, Some(state_folder), now, |recorded| {
+            PolicyFile::new(policy_folder, recorded)
+        })
     }
 
     /// As [`Gate::open`] for a world without a disk: the policy is a text that somebody else holds, and nothing is
@@ -196,23 +197,17 @@ impl Gate {
         policy: HeldPolicy,
         now: Millis,
     ) -> Result<(Self, Opened), GateFault> {
-        let (index, found) =
-            Index::open(None, &records.journal).map_err(GateFault::journal("read the journal"))?;
-        let policy = PolicyFile::held(policy, found.bundle);
-        Self::begin(records, policy, index, found, now)
+        Self::begin(records, None, now, |recorded| {
+            PolicyFile::held(policy, recorded)
+        })
     }
 
     fn begin(
         records: Records,
-        policy: PolicyFile,
-        index: Index,
-        found: Found,
+        state_folder: Option<&Path>,
         now: Millis,
+        policy: impl FnOnce(Option<InForce>) -> PolicyFile,
     ) -> Result<(Self, Opened), GateFault> {
-        let opened = Opened {
-            abandoned: found.unended.len() as u64,
-            index_rebuilt: found.rebuilt,
-        };
         let Records {
             journal,
             vault,
@@ -220,7 +215,15 @@ impl Gate {
         } = records;
         let now = now.max(Millis(journal.latest_ms()));
         let (vault, in_vault) = Vault::open(vault, new_secret, now)?;
-        let books = Books::open(&journal, &vault, in_vault)?;
+        let mut reading = Reading::new(in_vault);
+        let (index, found) = Index::open(state_folder, &journal, &mut reading)
+            .map_err(GateFault::journal("read the journal"))?;
+        let books = reading.finish(&vault)?;
+        let opened = Opened {
+            abandoned: found.unended.len() as u64,
+            index_rebuilt: found.rebuilt,
+        };
+        let policy = policy(found.bundle);
         let gate = Self {
             journal,
             vault,

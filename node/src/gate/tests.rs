@@ -26,6 +26,7 @@ mod decisions;
 mod faults;
 mod index;
 mod kills;
+mod private;
 mod signed;
 mod waiting;
 

@@ -23,6 +23,8 @@ pub struct Consortium {
 /// What a site has before its node runs.
 pub struct Site<'a> {
     pub name: &'a str,
+    /// Lines by which it pins the two officers who must sign its policies; none: nobody signs.
+    pub officers: &'a [String],
     /// The officer's policy.
     pub policy: &'a str,
     /// Files of the node's folder, by path in it.
@@ -114,11 +116,12 @@ impl Consortium {
         write(&folder.join("policy/policy.toml"), site.policy)?;
         // A story's figures must not depend on the machine's GPU.
         edit(&folder.join("node.toml"), |text| {
-            format!(
-                "{}\n{}",
-                text.replace("device = \"auto\"", "device = \"cpu\""),
-                site.datasets
-            )
+            let text = text.replace("device = \"auto\"", "device = \"cpu\"");
+            let text = match site.officers.is_empty() {
+                true => text,
+                false => text.replacen("unsigned = true", &pins(site.officers), 1),
+            };
+            format!("{text}\n{}", site.datasets)
         })?;
         self.household.run(
             Role::Node,
@@ -190,6 +193,11 @@ impl Consortium {
         write(&path, token)?;
         Ok(path)
     }
+}
+
+/// Both of them sign.
+fn pins(officers: &[String]) -> String {
+    format!("officers = {officers:?}\nsignatures = {}", officers.len())
 }
 
 /// A UDP port of this machine that nobody uses; it is free again when this returns.

@@ -61,7 +61,7 @@ impl Member {
 ///
 /// # Errors
 /// As [`Member::types`].
-pub(super) fn anybody_types(words: &[&str]) -> Result<Value, HouseError> {
+pub fn anybody_types(words: &[&str]) -> Result<Value, HouseError> {
     let before = ["consilium", "--format", "json"].map(OsString::from);
     let mut out = Vec::new();
     let arguments = before.into_iter().chain(words.iter().map(OsString::from));

@@ -13,7 +13,7 @@ mod processes;
 mod role;
 
 pub use consortium::{Consortium, Site};
-pub use member::{Member, Typed};
+pub use member::{Member, Typed, anybody_types};
 pub use processes::Household;
 pub use role::{Role, played};
 

@@ -3,8 +3,11 @@
 //! | story | what it shows |
 //! |---|---|
 //! | [`heart_disease`] | four real hospitals train one model, under policy, beside the published figures |
+//! | [`compliance_officer`] | one policy, one budget, one journal: written, signed, spent, tightened, verified |
 
+pub mod compliance_officer;
 pub mod heart_disease;
+mod stage;
 pub mod told;
 
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use std::path::PathBuf;
 use crate::house::HouseError;
 
 /// Every story, as it is named on the command line.
-pub const NAMES: [&str; 1] = ["heart-disease"];
+pub const NAMES: [&str; 2] = ["heart-disease", "compliance-officer"];
 
 /// Why a story did not come to its end.
 #[derive(Debug, thiserror::Error)]

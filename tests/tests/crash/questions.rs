@@ -132,9 +132,9 @@ fn play(founded: &Founded, point: &Point, seed: u32) -> Result<(), String> {
     let who = seed as usize % house.sites.len();
     house.sites[who].writes_policy(POLICY);
     // Another question before: the policy is taken up, and the patients have their numbers.
-    Asking::of(&house, who, "age >= 30").is_over(&house, who, 1)?;
+    Asking::of(&house, who, "age >= 30").comes_to(&house, who, 1)?;
     if point.is_repeated {
-        Asking::of(&house, who, "age >= 60").is_over(&house, who, 2)?;
+        Asking::of(&house, who, "age >= 60").comes_to(&house, who, 2)?;
     }
     let folder = house.sites[who].node.folder().to_owned();
     let calls = Calls {
@@ -165,7 +165,7 @@ fn play(founded: &Founded, point: &Point, seed: u32) -> Result<(), String> {
     node.start();
     has_connected(node, lives + 1);
     let seen = entries(&folder).len();
-    Asking::of(&house, who, "age >= 60").is_over(&house, who, told(&entries(&folder)) + 1)?;
+    Asking::of(&house, who, "age >= 60").comes_to(&house, who, told(&entries(&folder)) + 1)?;
     heard(&entries(&folder), seen, point.then)?;
     // And once more, undisturbed: the same as before, or spent still.
     let seen = entries(&folder).len();
@@ -173,7 +173,7 @@ fn play(founded: &Founded, point: &Point, seed: u32) -> Result<(), String> {
         Then::Spent => Then::Spent,
         Then::Anew | Then::Same => Then::Same,
     };
-    Asking::of(&house, who, "age >= 60").is_over(&house, who, told(&entries(&folder)) + 1)?;
+    Asking::of(&house, who, "age >= 60").comes_to(&house, who, told(&entries(&folder)) + 1)?;
     heard(&entries(&folder), seen, settled)
 }
 
@@ -195,7 +195,7 @@ impl Asking {
     }
 
     /// Waits until the node has told so much.
-    fn is_over(self, house: &House, who: usize, much: usize) -> Result<(), String> {
+    fn comes_to(self, house: &House, who: usize, much: usize) -> Result<(), String> {
         let folder = house.sites[who].node.folder();
         eventually("the node has answered", || {
             (told(&entries(folder)) >= much).then_some(())

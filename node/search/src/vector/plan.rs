@@ -20,8 +20,9 @@ const SCORED_ON_THE_WAY: f64 = 250.0;
 /// neighbours is allowed, for each row it comes to.
 const PAST: f64 = 6.0;
 
-/// Below this share two steps no longer connect what is allowed: with some 20 links, 400 rows are two steps away.
-const WALK_FROM: f64 = 0.01;
+/// Below this share two steps no longer connect well what is allowed: of 100,000 rows a walk found 0.98 of the true
+/// neighbours at 10 %, and 0.89 at 5 %.
+const WALK_FROM: f64 = 0.1;
 
 /// What is known of a segment and a search.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +95,7 @@ mod tests {
         assert_eq!(of(500, 500), Plan::Scan);
         assert_eq!(of(100_000, 100_000), Plan::Walk);
         assert_eq!(of(1_000_000, 900), Plan::Scan);
-        assert_eq!(of(1_000_000, 9_000), Plan::Scan);
+        assert_eq!(of(1_000_000, 50_000), Plan::Scan);
         assert!(matches!(
             of(1_000_000, 100_000),
             Plan::WalkAdmitted {

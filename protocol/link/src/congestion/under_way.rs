@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::Micros;
 
-/// Batches remembered. Each is what quinn hands to the kernel at once; beyond so many the oldest are forgotten, and what
+/// Batches remembered. Each is what quinn hands to the kernel at once; beyond so many the oldest are forgotten, and
+/// what
 /// is acknowledged of them measures nothing.
 const BATCHES_MAX: usize = 8192;
 

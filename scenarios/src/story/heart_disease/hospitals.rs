@@ -13,11 +13,11 @@ pub(super) const SOURCE: &str = include_str!("../../../data/uci-heart-disease/SO
 const SCHEMA: &str = include_str!("../../../data/uci-heart-disease/heart-disease.schema.toml");
 
 /// A hospital of UCI Heart Disease.
-pub(super) struct Hospital {
+pub(in crate::story) struct Hospital {
     /// As the consortium names it.
-    pub(super) site: &'static str,
+    pub(in crate::story) site: &'static str,
     /// As people name it.
-    pub(super) title: &'static str,
+    pub(in crate::story) title: &'static str,
     records: &'static str,
     test_rows: &'static str,
     /// FLamby's accuracy of [`PUBLISHED`], mean over five seeds.
@@ -34,7 +34,7 @@ pub(super) const PUBLISHED_POOLED_TEST: [f64; PUBLISHED.len()] = [0.7953, 0.7480
 pub(super) const PUBLISHED_MEAN: [f64; PUBLISHED.len()] = [0.7353, 0.6850, 0.7255, 0.7314];
 
 /// In FLamby's order.
-pub(super) const HOSPITALS: [Hospital; 4] = [
+pub(in crate::story) const HOSPITALS: [Hospital; 4] = [
     Hospital {
         site: "cleveland",
         title: "Cleveland",
@@ -72,7 +72,7 @@ const TEST_ROWS_FILE: &str = "data/test-rows.txt";
 impl Hospital {
     /// The files that lie in its node's folder.
     #[must_use]
-    pub(super) fn files(&self) -> [(String, &'static str); 3] {
+    pub(in crate::story) fn files(&self) -> [(String, &'static str); 3] {
         [
             (RECORDS_FILE.to_owned(), self.records),
             (SCHEMA_FILE.to_owned(), SCHEMA),
@@ -82,7 +82,7 @@ impl Hospital {
 
     /// What its operator writes into node.toml.
     #[must_use]
-    pub(super) fn declaration() -> String {
+    pub(in crate::story) fn declaration() -> String {
         format!(
             "[[dataset]]\nname = \"{DATASET}\"\npath = \"{RECORDS_FILE}\"\nschema = \"{SCHEMA_FILE}\"\n\
              test-rows = \"{TEST_ROWS_FILE}\"\n"

@@ -16,7 +16,7 @@
 mod baselines;
 mod figures;
 mod findings;
-mod hospitals;
+pub(super) mod hospitals;
 mod page;
 mod policy;
 mod recipe;
@@ -36,6 +36,7 @@ use self::recipe::{Choice, FIRST_SEED};
 use self::runs::{Desk, Ran, Wanted};
 use crate::house::{Consortium, HouseError, Household, Site, Typed, write};
 use crate::story::StoryError;
+use crate::story::stage::{check_writable, settle_in};
 use crate::story::told::step;
 
 /// What was asked for on the command line.
@@ -100,6 +101,7 @@ fn with_everybody(consortium: &Consortium, seeds: u32) -> Result<Findings, Story
     for hospital in &HOSPITALS {
         consortium.join(&Site {
             name: hospital.site,
+            officers: &[],
             policy: &policy::agreed(hospital.site),
             files: &hospital.files(),
             datasets: &Hospital::declaration(),
@@ -139,37 +141,6 @@ fn with_everybody(consortium: &Consortium, seeds: u32) -> Result<Findings, Story
     findings.refused = Some(refused);
     findings.candidates = candidates;
     Ok(findings)
-}
-
-/// A folder that stays, or one that goes with the household.
-fn settle_in(keep: Option<&Path>) -> Result<(PathBuf, Household), StoryError> {
-    let disk = |what: String| move |source| StoryError::Disk { what, source };
-    let Some(folder) = keep else {
-        let temporary =
-            tempfile::tempdir().map_err(disk("cannot make a temporary folder".to_owned()))?;
-        return Ok((temporary.path().to_owned(), Household::new(Some(temporary))));
-    };
-    let what = || format!("cannot use `{}`", folder.display());
-    std::fs::create_dir_all(folder).map_err(disk(what()))?;
-    let folder = folder.canonicalize().map_err(disk(what()))?;
-    let mut entries = std::fs::read_dir(&folder).map_err(disk(what()))?;
-    match entries.next() {
-        None => Ok((folder, Household::new(None))),
-        Some(_) => Err(HouseError::FolderTaken(folder).into()),
-    }
-}
-
-/// Finds out now what would otherwise be found out at the end.
-fn check_writable(path: &Path, option: &'static str) -> Result<(), StoryError> {
-    let opened = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path);
-    opened.map(drop).map_err(|source| StoryError::NotWritable {
-        path: path.to_owned(),
-        option,
-        source,
-    })
 }
 
 /// Switzerland refuses under the policy that all began with; then its officer raises one number.

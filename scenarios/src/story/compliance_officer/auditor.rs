@@ -1,0 +1,158 @@
+//! What the auditor does: a journal, copied to another machine, and what was done to it there.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::WATCHED;
+use super::narrator::{Narrator, number, part, text};
+use crate::house::anybody_types;
+use crate::story::StoryError;
+
+/// How often, and how many times, it is looked whether the witnesses have seen the journal's end.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS_MAX: usize = 120;
+
+/// Takes a copy home and verifies it with the authority's certificate alone.
+pub(super) fn verifies(told: &mut Narrator) -> Result<(), StoryError> {
+    told.says("Once a second Cleveland's node signs a checkpoint of its journal; the coordinator and a peer cosign it.");
+    wait_for_witnesses(told)?;
+    told.says("Nora, the auditor, copies the journal to her own machine. She brings one thing of her own: the");
+    told.says("certificate of the consortium's authority.");
+    copy_into(told, "audit")?;
+    let verified = told.offline(&verify(&told.path("audit"), &authority(told)))?;
+    let entries = number(&verified, "/entries")?;
+    told.answered("the journal is what was written");
+    told.varies(&format!(
+        "{entries} entries, {} of them cosigned by others, head {}",
+        number(&verified, "/witnessed_entries")?,
+        text(&verified, "/head")?
+    ));
+    told.figure("entries", entries);
+    told.says("She writes the head down, and prints what left, to whom, and at what cost.");
+    let report = told.path("audit/report.html");
+    told.offline(&["audit", "report", &told.path("audit"), "--to", &report])?;
+    told.answered("report.html is written");
+    told.figure("head", text(&verified, "/head")?);
+    Ok(())
+}
+
+/// One bit of one byte.
+pub(super) fn finds_an_edit(told: &mut Narrator) -> Result<(), StoryError> {
+    told.says("Somebody edits one byte in the middle of a copy.");
+    let segment = last_segment(&copy_into(told, "audit-edited")?)?;
+    let mut bytes = std::fs::read(&segment).map_err(disk(&segment))?;
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
+    }
+    std::fs::write(&segment, bytes).map_err(disk(&segment))?;
+    let no = told.is_refused_offline(&verify(&told.path("audit-edited"), &authority(told)))?;
+    told.varies(&no.message);
+    told.answered(&format!("found: {}", no.code));
+    told.figure("edit_found", no.code);
+    Ok(())
+}
+
+/// The end, with the checkpoints left and then without.
+pub(super) fn finds_a_cut(told: &mut Narrator) -> Result<(), StoryError> {
+    told.says("Somebody cuts the end off, behind which a checkpoint was made.");
+    let journal = copy_into(told, "audit-cut")?;
+    cut(&last_segment(&journal)?)?;
+    let folder = told.path("audit-cut");
+    let no = told.is_refused_offline(&verify(&folder, &authority(told)))?;
+    told.varies(&no.message);
+    told.answered(&format!("found: {}", no.code));
+    told.figure("cut_found", no.code);
+    told.says("He removes the checkpoints as well. What is left is whole, and says that it cannot speak for its end:");
+    let checkpoints = journal.join("checkpoints");
+    std::fs::remove_dir_all(&checkpoints).map_err(disk(&checkpoints))?;
+    let verified = told.offline(&verify(&folder, &authority(told)))?;
+    told.answered(&format!(
+        "compared with {} checkpoints",
+        number(&verified, "/compared_with_checkpoints")?
+    ));
+    told.says("Nora has the head that she wrote down.");
+    let head = told.figures();
+    let head = text(&head, "/head")?.to_owned();
+    let no = anybody_types(&["audit", "verify", &folder, "--head", &head]);
+    told.says("  $ consilium audit verify audit-cut --head ENTRIES:HASH");
+    let no = super::narrator::no(no, &["audit", "verify"])?;
+    told.varies(&no.message);
+    told.answered(&format!("found: {}", no.code));
+    told.figure("cut_found_by_head", no.code);
+    Ok(())
+}
+
+fn verify<'a>(folder: &'a str, authority: &'a str) -> [&'a str; 5] {
+    ["audit", "verify", folder, "--authority", authority]
+}
+
+/// As whoever enrolled has it.
+fn authority(told: &Narrator) -> String {
+    told.path("ada/consortium-ca.crt")
+}
+
+/// Until all that was journalled is cosigned; nothing is asked meanwhile.
+fn wait_for_witnesses(told: &Narrator) -> Result<(), StoryError> {
+    for _ in 0..LOOKS_MAX {
+        let verified = anybody_types(&["audit", "verify", &told.path(WATCHED)])?;
+        let witnessed = verified.get("witnessed_entries").and_then(Value::as_u64);
+        if witnessed.is_some() && witnessed == part(&verified, "/entries")?.as_u64() {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(StoryError::unexpected("nobody cosigned the journal's end"))
+}
+
+/// Copies the watched journal into a new folder; gives the journal there.
+fn copy_into(told: &Narrator, name: &str) -> Result<PathBuf, StoryError> {
+    let (from, to) = (
+        told.root().join(WATCHED).join("journal"),
+        told.root().join(name),
+    );
+    let journal = to.join("journal");
+    copy(&from, &journal)?;
+    Ok(journal)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), StoryError> {
+    std::fs::create_dir_all(to).map_err(disk(to))?;
+    for entry in std::fs::read_dir(from).map_err(disk(from))? {
+        let entry = entry.map_err(disk(from))?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy(&path, &target)?,
+            false => std::fs::copy(&path, &target)
+                .map(drop)
+                .map_err(disk(&path))?,
+        }
+    }
+    Ok(())
+}
+
+/// A quarter less.
+fn cut(segment: &Path) -> Result<(), StoryError> {
+    let file = std::fs::OpenOptions::new().write(true).open(segment);
+    let file = file.map_err(disk(segment))?;
+    let bytes = file.metadata().map_err(disk(segment))?.len();
+    file.set_len(bytes - bytes / 4).map_err(disk(segment))
+}
+
+/// The file that holds the newest entries.
+fn last_segment(journal: &Path) -> Result<PathBuf, StoryError> {
+    let listing = std::fs::read_dir(journal).map_err(disk(journal))?;
+    let files = listing.filter_map(Result::ok).map(|entry| entry.path());
+    let segments = files.filter(|path| path.is_file() && path.extension().is_some());
+    segments
+        .filter(|path| path.metadata().is_ok_and(|metadata| metadata.len() > 0))
+        .max()
+        .ok_or_else(|| StoryError::unexpected("the journal has no segment"))
+}
+
+fn disk(path: &Path) -> impl FnOnce(std::io::Error) -> StoryError + use<> {
+    let what = format!("cannot use `{}`", path.display());
+    move |source| StoryError::Disk { what, source }
+}

@@ -1,0 +1,4 @@
+//! The story `compliance-officer`, told from the command line as a person would, and compared with a kept text.
+
+#[cfg(test)]
+mod told;

@@ -1,0 +1,70 @@
+//! What is told, line by line; what differs from one telling to the next is masked.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+const KEPT: &str = include_str!("narration.txt");
+
+/// With every number and digest of the lines that may differ taken out.
+fn masked(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.starts_with("  ~ ") {
+        true => line
+            .split_whitespace()
+            .map(masked_word)
+            .collect::<Vec<_>>()
+            .join(" "),
+        false => line.trim_end().to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// A word with a digit in it is a number, a digest or a time.
+fn masked_word(word: &str) -> &str {
+    match word.contains(|c: char| c.is_ascii_digit()) {
+        true => "#",
+        false => word,
+    }
+}
+
+#[test]
+fn the_story_is_told_as_it_was_written_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = Command::new(env!("CARGO_BIN_EXE_consilium-scenarios"))
+        .args([
+            "compliance-officer",
+            "--json",
+            "figures.json",
+            "--keep",
+            "house",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&told.stderr);
+    let printed = String::from_utf8_lossy(&told.stdout);
+    assert!(told.status.success(), "{said}\n{printed}");
+    let kept = masked(KEPT);
+    for (at, (told, kept)) in (1..).zip(masked(&printed).lines().zip(kept.lines())) {
+        assert_eq!(
+            told, kept,
+            "line {at} of tests/compliance_officer/narration.txt"
+        );
+    }
+    assert_eq!(masked(&printed).lines().count(), kept.lines().count());
+
+    let figures = std::fs::read(folder.path().join("figures.json")).unwrap();
+    let figures: Value = serde_json::from_slice(&figures).unwrap();
+    // 3 were permitted to the project; what was answered again cost nothing.
+    let spent = |name: &str| figures[name].as_f64().unwrap();
+    assert!(
+        spent("spent_after_count") >= 1.0 && spent("spent_at_the_end") <= 3.0,
+        "{figures:#}"
+    );
+    assert_eq!(figures["spent_after_run"], figures["spent_after_repeat"]);
+    assert_eq!(figures["count"], figures["count_again"]);
+    assert_eq!(figures["diff_opened"], 0);
+    // Complete rows with an age of 60 or more; four sites with a Laplace scale of 1 each.
+    let old = figures["count"]["value"].as_f64().unwrap();
+    assert!((60.0..=320.0).contains(&old), "{old}");
+}

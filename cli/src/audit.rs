@@ -138,6 +138,9 @@ fn verify_folder(folder: &Path, head: Option<Head>, trust: &Trust) -> Result<Ans
             "checkpoints_unchecked": evidence.unchecked,
             "checkpoints_damaged": evidence.damaged,
             "witnessed_entries": evidence.newest_cosigned.as_ref().map(|newest| newest.checkpoint.head().size),
+            "cosigned_by": evidence.newest_cosigned.as_ref().map(|newest| {
+                newest.by.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+            }),
         }),
         text: format!(
             "`{}` is what was written\n\

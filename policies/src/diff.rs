@@ -124,13 +124,18 @@ impl Cell {
             purpose: Some(self.purpose.clone()),
         };
         let (before, after) = (explain(old, &question, now), explain(new, &question, now));
+        let (mut opened, mut closed) = (None, None);
         for answer in [Answer::Yes, Answer::If] {
             let (was, is) = (who(&before, answer), who(&after, answer));
-            if let Some(more) = beyond(&is, &was) {
+            let (more, fewer) = (beyond(&is, &was), beyond(&was, &is));
+            // Who gets it for certain can get it: said once.
+            if let Some(more) = more.filter(|more| opened.as_ref() != Some(more)) {
                 changes.opened.push(self.told(&more, answer));
+                opened = Some(more);
             }
-            if let Some(fewer) = beyond(&was, &is) {
+            if let Some(fewer) = fewer.filter(|fewer| closed.as_ref() != Some(fewer)) {
                 changes.closed.push(self.told(&fewer, answer));
+                closed = Some(fewer);
             }
         }
     }

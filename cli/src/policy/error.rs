@@ -14,7 +14,7 @@ pub(crate) enum PolicyError {
     )]
     NoBundle { path: PathBuf },
     #[error("{0}")]
-    Bundle(BundleError),
+    Bundle(Box<BundleError>),
     #[error(
         "the policy decides otherwise than its cases expect: {first} ({count} in all); see: consilium policy test"
     )]
@@ -22,7 +22,7 @@ pub(crate) enum PolicyError {
     #[error("`{folder}` is not empty and is not overwritten; name a folder that does not exist")]
     NotEmpty { folder: PathBuf },
     #[error(
-        "the answers ended at the question `{question}`, so nothing was written; answer all, or copy a policy: --from hospital"
+        "the answers ended at the question `{question}`, so nothing was written; answer all, or copy a policy with --from"
     )]
     AnswersEnded { question: String },
     #[error(
@@ -47,6 +47,12 @@ pub(crate) enum PolicyError {
     NodeFile { path: PathBuf, message: String },
     #[error("the policy says nothing of the data set `{dataset}`; it knows {known}")]
     UnknownDataset { dataset: DatasetName, known: String },
+}
+
+impl From<BundleError> for PolicyError {
+    fn from(error: BundleError) -> Self {
+        Self::Bundle(Box::new(error))
+    }
 }
 
 impl PolicyError {

@@ -28,7 +28,7 @@ pub(super) fn read(folder: &Path) -> Result<BundleFiles, CliError> {
 pub(super) fn open(folder: &Path) -> Result<(Bundle, BundleFiles), CliError> {
     let files = read(folder)?;
     let place = folder.display().to_string();
-    let bundle = Bundle::read(&place, &files).map_err(PolicyError::Bundle)?;
+    let bundle = Bundle::read(&place, &files).map_err(PolicyError::from)?;
     Ok((bundle, files))
 }
 

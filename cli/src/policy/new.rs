@@ -88,7 +88,7 @@ fn must_be_free(into: &Path) -> Result<(), CliError> {
 
 /// Nothing is written unless it is a policy that decides as its own cases say.
 fn write(into: &Path, files: &BundleFiles) -> Result<Answer, NoAnswer> {
-    let bundle = Bundle::read("", files).map_err(PolicyError::Bundle)?;
+    let bundle = Bundle::read("", files).map_err(PolicyError::from)?;
     folder::as_expected(&bundle)?;
     folder::write(into, files)?;
     let shown = into.display();

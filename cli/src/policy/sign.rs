@@ -42,7 +42,7 @@ pub(super) fn sign(
     folder::as_expected(&bundle)?;
     let path = bundle_folder.join(SIGNATURES_FILE);
     let mut signatures = Signatures::parse(&path.display().to_string(), &files.signatures)
-        .map_err(PolicyError::Bundle)?;
+        .map_err(PolicyError::from)?;
     let signature = key
         .sign(SIGNING_CONTEXT, bundle.manifest().as_bytes())
         .map_err(PolicyError::Key)?;

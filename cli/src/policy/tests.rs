@@ -435,6 +435,20 @@ fn counted(epsilon: f64) -> PassReserved {
 }
 
 #[test]
+fn what_the_guide_types_is_understood() {
+    use clap::Parser;
+    let guide = include_str!("../../../policies/GUIDE.md");
+    let typed: Vec<&str> = guide
+        .lines()
+        .filter(|line| line.starts_with("    ") && line.trim().starts_with("consilium policy"))
+        .collect();
+    assert_eq!(typed.len(), 8, "{typed:#?}");
+    for line in typed {
+        crate::arguments::Arguments::try_parse_from(line.split_whitespace()).unwrap();
+    }
+}
+
+#[test]
 fn every_choice_makes_a_policy_that_holds_its_cases() {
     use consilium_policies::BundleFiles;
     let codes = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect();

@@ -371,9 +371,16 @@ impl World {
         let Some(stored) = site.store.get_mut(&run_id) else {
             return Ok(false);
         };
+        let before = round.saturating_sub(1);
+        let had_before = stored.local.contains_key(&before);
         stored.local.insert(round, local);
         stored.local.retain(|&old, _| old >= forget_before);
         let kept = stored.local.len();
+        // A coordinator that lost the round asks for it again, and it is trained from these.
+        let has_before = stored.local.contains_key(&before);
+        must(!had_before || has_before, Property::LocalIsDurable, || {
+            format!("site {index} threw away what round {round} is trained from")
+        })?;
         must(kept <= 2, Property::Bounded, || {
             format!("site {index} keeps local values of {kept} rounds")
         })?;

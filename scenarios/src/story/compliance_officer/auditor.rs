@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::WATCHED;
-use super::narrator::{Narrator, number, part, text};
+use super::narrator::{Narrator, no, number, part, text, texts};
 use crate::house::anybody_types;
 use crate::story::StoryError;
 
@@ -22,13 +22,16 @@ pub(super) fn verifies(told: &mut Narrator) -> Result<(), StoryError> {
     told.says("certificate of the consortium's authority.");
     copy_into(told, "audit")?;
     let verified = told.offline(&verify(&told.path("audit"), &authority(told)))?;
-    let entries = number(&verified, "/entries")?;
+    let entries = part(&verified, "/entries")?.clone();
     told.answered("the journal is what was written");
     told.varies(&format!(
         "{entries} entries, {} of them cosigned by others, head {}",
         number(&verified, "/witnessed_entries")?,
         text(&verified, "/head")?
     ));
+    for name in cosigners(&verified)? {
+        told.varies(&format!("cosigned by {name}"));
+    }
     told.figure("entries", entries);
     told.says("She writes the head down, and prints what left, to whom, and at what cost.");
     let report = told.path("audit/report.html");
@@ -40,18 +43,24 @@ pub(super) fn verifies(told: &mut Narrator) -> Result<(), StoryError> {
 
 /// One bit of one byte.
 pub(super) fn finds_an_edit(told: &mut Narrator) -> Result<(), StoryError> {
-    told.says("Somebody edits one byte in the middle of a copy.");
+    told.says("Somebody changes one byte of a copy: a letter in the name of the project that an answer went to.");
     let segment = last_segment(&copy_into(told, "audit-edited")?)?;
     let mut bytes = std::fs::read(&segment).map_err(disk(&segment))?;
-    let middle = bytes.len() / 2;
-    if let Some(byte) = bytes.get_mut(middle) {
-        *byte ^= 1;
+    let (name, middle) = (b"cardiology", bytes.len() / 2);
+    let places = bytes.windows(name.len()).enumerate();
+    let at = places
+        .filter(|(_, window)| window == name)
+        .map(|(at, _)| at)
+        .find(|at| *at > middle);
+    match at.and_then(|at| bytes.get_mut(at)) {
+        Some(letter) => *letter ^= 1,
+        None => return Err(StoryError::unexpected("no answer is in the journal")),
     }
     std::fs::write(&segment, bytes).map_err(disk(&segment))?;
-    let no = told.is_refused_offline(&verify(&told.path("audit-edited"), &authority(told)))?;
-    told.varies(&no.message);
-    told.answered(&format!("found: {}", no.code));
-    told.figure("edit_found", no.code);
+    let found = told.is_refused_offline(&verify(&told.path("audit-edited"), &authority(told)))?;
+    told.varies(&found.message);
+    told.answered(&format!("found: {}", found.code));
+    told.figure("edit_found", found.code);
     Ok(())
 }
 
@@ -61,10 +70,10 @@ pub(super) fn finds_a_cut(told: &mut Narrator) -> Result<(), StoryError> {
     let journal = copy_into(told, "audit-cut")?;
     cut(&last_segment(&journal)?)?;
     let folder = told.path("audit-cut");
-    let no = told.is_refused_offline(&verify(&folder, &authority(told)))?;
-    told.varies(&no.message);
-    told.answered(&format!("found: {}", no.code));
-    told.figure("cut_found", no.code);
+    let found = told.is_refused_offline(&verify(&folder, &authority(told)))?;
+    told.varies(&found.message);
+    told.answered(&format!("found: {}", found.code));
+    told.figure("cut_found", found.code);
     told.says("He removes the checkpoints as well. What is left is whole, and says that it cannot speak for its end:");
     let checkpoints = journal.join("checkpoints");
     std::fs::remove_dir_all(&checkpoints).map_err(disk(&checkpoints))?;
@@ -76,12 +85,12 @@ pub(super) fn finds_a_cut(told: &mut Narrator) -> Result<(), StoryError> {
     told.says("Nora has the head that she wrote down.");
     let head = told.figures();
     let head = text(&head, "/head")?.to_owned();
-    let no = anybody_types(&["audit", "verify", &folder, "--head", &head]);
+    let found = anybody_types(&["audit", "verify", &folder, "--head", &head]);
     told.says("  $ consilium audit verify audit-cut --head ENTRIES:HASH");
-    let no = super::narrator::no(no, &["audit", "verify"])?;
-    told.varies(&no.message);
-    told.answered(&format!("found: {}", no.code));
-    told.figure("cut_found_by_head", no.code);
+    let found = no(no, &["audit", "verify"])?;
+    told.varies(&found.message);
+    told.answered(&format!("found: {}", found.code));
+    told.figure("cut_found_by_head", found.code);
     Ok(())
 }
 
@@ -99,12 +108,18 @@ fn wait_for_witnesses(told: &Narrator) -> Result<(), StoryError> {
     for _ in 0..LOOKS_MAX {
         let verified = anybody_types(&["audit", "verify", &told.path(WATCHED)])?;
         let witnessed = verified.get("witnessed_entries").and_then(Value::as_u64);
-        if witnessed.is_some() && witnessed == part(&verified, "/entries")?.as_u64() {
+        let all = witnessed.is_some() && witnessed == part(&verified, "/entries")?.as_u64();
+        if all && cosigners(&verified)?.len() > 1 {
             return Ok(());
         }
         std::thread::sleep(LOOK);
     }
     Err(StoryError::unexpected("nobody cosigned the journal's end"))
+}
+
+/// Who cosigned the newest checkpoint.
+fn cosigners(verified: &Value) -> Result<Vec<String>, StoryError> {
+    texts(verified, "/cosigned_by")
 }
 
 /// Copies the watched journal into a new folder; gives the journal there.

@@ -171,7 +171,7 @@ pub(super) fn tighten(told: &mut Narrator, consortium: &Consortium) -> Result<()
     told.figure("diff_closed", texts(&changes, "/closed")?.len());
     told.says("And whose work does it stop? The journal's past requests are decided again.");
     let replayed = told.offline(&["policy", "replay", &bundle, "--journal", &node])?;
-    let (asked, closed) = (number(&replayed, "/asked")?, number(&replayed, "/closed")?);
+    let (asked, closed) = (part(&replayed, "/asked")?, part(&replayed, "/closed")?);
     told.varies(&format!("{asked} past requests decided again"));
     told.answered(&format!(
         "{} would now be permitted, {closed} would now be refused",
@@ -187,8 +187,8 @@ pub(super) fn tighten(told: &mut Narrator, consortium: &Consortium) -> Result<()
             word(part(flip, "/now")?),
         ));
     }
-    told.figure("replayed", asked);
-    told.figure("replay_closed", closed);
+    told.figure("replayed", asked.clone());
+    told.figure("replay_closed", closed.clone());
     told.says("That is what they want. Both sign, and the node takes it up.");
     signs(told, WATCHED, 0)?;
     signs(told, WATCHED, 1)?;

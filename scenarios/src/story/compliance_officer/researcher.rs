@@ -70,7 +70,12 @@ pub(super) fn trains(told: &mut Narrator, ada: &Member) -> Result<(), StoryError
     let path = told.path("ada-work/run.toml");
     write(std::path::Path::new(&path), RUN)?;
     let ran = told.types(ada, &["run", "submit", &path, "--stream"])?;
-    told.answered(&format!("the run is {}", text(&ran, "/state")?));
+    told.answered(&format!(
+        "the run is {} after round {} of {}",
+        text(&ran, "/run/state")?,
+        number(&ran, "/run/round")?,
+        number(&ran, "/run/rounds")?
+    ));
     spent(told, "spent_after_run")?;
     Ok(())
 }

@@ -138,6 +138,7 @@ fn verify_folder(folder: &Path, head: Option<Head>, trust: &Trust) -> Result<Ans
             "checkpoints_unchecked": evidence.unchecked,
             "checkpoints_damaged": evidence.damaged,
             "witnessed_entries": evidence.newest_cosigned.as_ref().map(|newest| newest.checkpoint.head().size),
+            "end_recorded": covered(head, &evidence).is_some_and(|size| size >= verified.entries),
             "cosigned_by": evidence.newest_cosigned.as_ref().map(|newest| {
                 newest.by.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
             }),
@@ -192,9 +193,7 @@ fn shown(head: Option<Head>, verified: &Verified, keys: &Keys, evidence: &Eviden
         lines.push(format!("it continues the checkpoint of {size} entries"));
         lines.push(cosigned(newest).trim_end().to_owned());
     }
-    let covered = evidence.heads.iter().map(|head| head.size);
-    let covered = covered.chain(head.map(|head| head.seq)).max();
-    lines.push(match covered {
+    lines.push(match covered(head, evidence) {
         Some(size) if size >= verified.entries => {
             "no entry is missing at its end, as far as that was recorded".to_owned()
         }
@@ -207,6 +206,12 @@ fn shown(head: Option<Head>, verified: &Verified, keys: &Keys, evidence: &Eviden
             .to_owned(),
     });
     lines.join("\n") + "\n"
+}
+
+/// How many entries were recorded elsewhere: what came after them could be cut off unseen.
+fn covered(head: Option<Head>, evidence: &Evidence) -> Option<u64> {
+    let sizes = evidence.heads.iter().map(|head| head.size);
+    sizes.chain(head.map(|head| head.seq)).max()
 }
 
 /// Who cosigned a checkpoint, and when.

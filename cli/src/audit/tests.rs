@@ -199,10 +199,18 @@ fn what_was_witnessed_is_said_and_what_came_after_too() {
     node.works().is_witnessed();
     let found = node.verifies();
     assert_eq!(found["data"]["witnessed_entries"], 7, "{found}");
+    assert_eq!(found["data"]["end_recorded"], true, "{found}");
+    assert!(
+        found["data"]["cosigned_by"]
+            .as_array()
+            .is_some_and(|names| !names.is_empty()),
+        "{found}"
+    );
     node.works();
     let found = node.verifies();
     assert_eq!(found["data"]["entries"], 14);
     assert_eq!(found["data"]["witnessed_entries"], 7);
+    assert_eq!(found["data"]["end_recorded"], false);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(crate) enum PolicyError {
     #[error("`{folder}` is not empty and is not overwritten; name a folder that does not exist")]
     NotEmpty { folder: PathBuf },
     #[error(
-        "the answers ended at the question `{question}`, so nothing was written; answer all, or copy a policy with --from"
+        "the answers ended at the question `{question}`, so nothing was written; answer all, or copy one with --from"
     )]
     AnswersEnded { question: String },
     #[error(

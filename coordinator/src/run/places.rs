@@ -1,6 +1,5 @@
 //! Where the chunks of a round are while they arrive and until they are folded: the bound on a round's memory beside
-//! its
-//! accumulator.
+//! its accumulator.
 //!
 //! A chunk needs memory from its first byte on, and is folded when its last one proves its hash. So there are few
 //! places, and a site waits for one before it is read from: QUIC's flow control tells it so. A site that then dawdles

@@ -294,8 +294,7 @@ struct LineFacts {
 }
 
 /// Whether an entry says any of it, without reading it whole: what is kept has a request, and an answer. A name may
-/// hold
-/// these words, and that costs a parse.
+/// hold these words, and that costs a parse.
 fn is_of_the_books(entry: &Entry) -> bool {
     let word = match entry.kind.as_str() {
         PASS_RESERVED => "\"request\"",

@@ -14,7 +14,7 @@ use consilium_protocol::query::Filter;
 
 /// Cohorts of one data set about which exact answers are given, ever: what many answers tell together grows with their
 /// number.
-pub const EXACT_COHORTS_MAX: usize = 500;
+pub(super) const EXACT_COHORTS_MAX: usize = 500;
 
 /// The cohorts of one data set about which exact answers were given.
 pub struct ExactCohorts {

@@ -79,10 +79,13 @@ pub(super) fn train(
     steps(job, privacy, data, progress, &Build::SOUND)
 }
 
+/// Rounds a gradient to whole steps within its bound, by uniform numbers from outside.
+type Bound = fn(&FixedPoint, &[f64], &mut dyn FnMut() -> f64) -> Result<Vec<i64>, ClipError>;
+
 /// The two acts on which the promise rests, so that tests can put others in their place and see the audit find them.
 struct Build {
     /// Bounds one patient's gradient.
-    bound: fn(&FixedPoint, &[f64], &mut dyn FnMut() -> f64) -> Result<Vec<i64>, ClipError>,
+    bound: Bound,
     /// Of the noise that is due.
     noise: f64,
 }

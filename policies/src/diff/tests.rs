@@ -51,6 +51,22 @@ fn everybody_is_told_as_such() {
 }
 
 #[test]
+fn who_loses_it_for_good_is_told_once() {
+    let narrower = changed("[\"ada\"]", "[\"grace\"]");
+    let noisy = |lines: &[String]| {
+        lines
+            .iter()
+            .filter(|line| line.contains("`noisy-statistics`"))
+            .count()
+    };
+    assert_eq!(
+        (noisy(&narrower.closed), noisy(&narrower.opened)),
+        (1, 1),
+        "{narrower}"
+    );
+}
+
+#[test]
 fn an_approval_makes_a_certain_answer_an_uncertain_one() {
     let changes = changed(
         "agreed =",

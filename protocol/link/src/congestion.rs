@@ -1,10 +1,8 @@
 //! How much may be under way: CUBIC (RFC 9438), but a lost packet alone is no congestion.
 //!
 //! A hospital's line may lose packets by itself: radio, an old cable, a firewall under load. A controller that slows
-//! down
-//! at each of them never gets going: at 5 % loss and 100 ms CUBIC keeps a few packets under way and a 40 MB update
-//! takes
-//! minutes. What congestion does beside losing packets is to queue them first, or to lose many. So the window is
+//! down at each of them never gets going: at 5 % loss and 100 ms CUBIC keeps a few packets under way and a 40 MB update
+//! takes minutes. What congestion does beside losing packets is to queue them first, or to lose many. So the window is
 //! reduced where packets are lost **and**
 //!
 //! - the way has become longer: the least round trip of late is over the least ever by more than jitter is
@@ -17,8 +15,7 @@
 //! loss this grows as CUBIC does.
 //!
 //! The price: where a queue is so short that it loses packets before it delays any, up to [`LOSS_TOLERATED`] of them
-//! are
-//! lost, and whoever shares it by older rules has less than half.
+//! are lost, and whoever shares it by older rules has less than half.
 
 mod cubic;
 mod path;
@@ -44,8 +41,7 @@ const PACKETS_MIN: u64 = 2;
 const REDUCED_TO: f64 = 0.7;
 
 /// The share of bytes lost that a line may lose by itself. Twice of what is to be borne, for the share is taken of a
-/// few
-/// hundred packets, and chance makes it larger now and then.
+/// few hundred packets, and chance makes it larger now and then.
 const LOSS_TOLERATED: f64 = 0.10;
 
 /// Conservative slow start grows by a quarter, and ends after so many round trips (RFC 9406, section 4.2, which waits

@@ -11,12 +11,12 @@
 //! | [`run_file`] | run files | every number within its limit; what is written reads back |
 //! | [`weights`] | updates of a round | the sum is exactly that of the accepted updates, in any order |
 //! | [`journal`] | segment files | an edit is found, or all that is left is a beginning of what was written |
-//! | [`checkpoint`] | checkpoints, keys, cosignatures | what is accepted is written as it was read, and signed by nobody who did not |
+//! | [`checkpoint`] | checkpoints, keys, cosignatures | what is accepted is written as it was read |
 //! | [`entry_proof`] | proofs of one entry | one that holds, holds for this entry alone |
 //! | [`record`] | payloads of journal entries | what is written reads back; a replay gives the same members |
 //! | [`policy`] | policies and cases | every number within its limit; a decision names rules that are there |
 //! | [`rules`] | rules in Cedar, signatures | an error points into the text; no stranger's signature counts |
-//! | [`query`] | queries, typed filters | what is accepted is its own canonical text; what is typed is written as it is meant |
+//! | [`query`] | queries, typed filters | what is accepted is its own canonical text; what is typed, as meant |
 //! | [`certificate`] | requests, certificates, signatures | only what the authority or the member signed is believed |
 //! | [`table`] | schemas, CSV, NDJSON | rows are counted whole; a table is the same in both formats |
 //! | [`state`] | tensors of a run | one file is opened: the one that the journal remembers |

@@ -84,13 +84,6 @@ fn reads_back(schema: &Schema, table: &Table) {
             Some((spec.name.as_str(), cells(spec, column)))
         })
         .collect();
-    if !columns
-        .iter()
-        .flat_map(|(_, cells)| cells)
-        .all(is_read_exactly)
-    {
-        return;
-    }
     let mut lines = Vec::new();
     for row in 0..table.rows() {
         let fields = columns
@@ -106,13 +99,6 @@ fn reads_back(schema: &Schema, table: &Table) {
         digest == Some(table.content_digest()),
         "the table is another one as NDJSON"
     );
-}
-
-/// Without its feature `float_roundtrip`, serde_json reads some numbers of 17 digits as their neighbour, 1 in 2⁵³ away:
-/// the first that the fuzzer found is `repro-float-neighbour`. With the feature, this is true of every value.
-fn is_read_exactly(value: &Value) -> bool {
-    let again = serde_json::to_string(value).and_then(|text| serde_json::from_str::<Value>(&text));
-    again.is_ok_and(|again| again == *value)
 }
 
 fn rows_are_divided(schema: Schema, table: Table, report: ReadReport) {

@@ -2,11 +2,9 @@
 //!
 //! AES-256-GCM throughout, whose one rule is that no nonce serves twice under one key:
 //! - A segment's key is drawn at random, seals that segment's file once, and no other. Its nonces are the numbers of
-//! the
-//!   file's blocks.
+//!   the file's blocks.
 //! - The node's key wraps segment keys and seals the manifest, each under 96 random bits. NIST SP 800-38D §8.3 allows
-//! 2^32
-//!   of them under one key; an index that changes every second needs two for each change and has a century.
+//!   2^32 of them under one key; an index that changes every second needs two for each change and has a century.
 //!
 //! To forget a segment it is enough to forget its key, which stands in the manifest alone.
 

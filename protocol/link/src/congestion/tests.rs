@@ -319,8 +319,7 @@ fn an_acknowledgement_tells_when_its_newest_packet_was_sent() {
 }
 
 /// Number 36 was a probe, sent at 250, of which nobody was told. Taken for a part of the batch that follows, it would
-/// be
-/// the shortest round trip there ever was, and every packet lost from then on would be congestion.
+/// be the shortest round trip there ever was, and every packet lost from then on would be congestion.
 #[test]
 fn repro_a_probe_was_taken_for_the_shortest_round_trip_ever() {
     let mut under_way = UnderWay::default();

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use super::Micros;
 
 /// Batches remembered. Each is what quinn hands to the kernel at once; beyond so many the oldest are forgotten, and
-/// what
-/// is acknowledged of them measures nothing.
+/// what is acknowledged of them measures nothing.
 const BATCHES_MAX: usize = 8192;
 
 /// Packets of the handshake have numbers of their own, the same as the first of those that follow. An acknowledgement

@@ -84,14 +84,14 @@ pub(super) fn begin_with_nothing(
             .collect::<Result<Vec<_>, _>>()?;
         join(told, consortium, hospital, &pins)?;
     }
-    told.says("The four nodes are up; each operator's `consilium-node check` was clean.");
+    told.says("The four nodes are up; each operator's `consilium-node check` passed.");
     Ok(())
 }
 
 /// What may leave, written down, checked and tried out before it counts.
 pub(super) fn write_a_policy(told: &mut Narrator) -> Result<(), StoryError> {
-    told.says("Olga writes what the cardiology project may have: counts with noise, and runs whose updates have noise,");
-    told.says("for ε = 3 in all. Then she lets the program read it.");
+    told.says("Olga writes what the cardiology project may have: counts with noise, and runs with noise, for ε = 3 in");
+    told.says("all. Then she lets the program read it.");
     for (site, _) in sites() {
         lay(told, site, POLICY, RULES, CASES)?;
     }

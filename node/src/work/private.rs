@@ -129,36 +129,12 @@ pub(super) fn train(
                 let number = numbers.get(*patient as usize);
                 number.is_some_and(|number| left.contains(*number))
             };
-            let layout = plan.spec.layout();
-            if received.len() != layout.len() {
+            if received.len() != plan.spec.layout().len() {
                 return Err(too_short());
             }
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).map_err(|error| WorkError::failed(error.to_string()))?;
-            let job = TrainJob {
-                layout: layout.clone(),
-                parameters: received.clone(),
-                optimizer: Optimizer::Sgd {
-                    learning_rate: document.training.learning_rate,
-                },
-                steps: u64::from(document.training.local_steps),
-                batch_size: document.training.batch_size,
-                seed: plan.seed,
-                first_step: plan.first_step,
-                prox_mu: document.strategy.proximal_mu(),
-                control: None,
-                privacy: Some(Privacy {
-                    clip: privacy.clip,
-                    sigma: noise.sigma,
-                    rate: noise.rate,
-                    expected_patients: noise.expected_patients,
-                    patients: patients_in(&prepared.data.train)
-                        .into_iter()
-                        .filter(may_be_used)
-                        .collect(),
-                    secret,
-                }),
-            };
+            let patients = patients_in(&prepared.data.train);
+            let patients = patients.into_iter().filter(may_be_used).collect();
+            let job = job_of(plan, privacy, &noise, patients, received.clone())?;
             let trained = node
                 .trainer()
                 .train(job, &prepared.data.train, &mut not_finished)
@@ -173,6 +149,40 @@ pub(super) fn train(
             })
         })?;
     Ok((released, LocalValues::default()))
+}
+
+/// A round's job for these patients, with a secret of its own.
+fn job_of(
+    plan: &Plan,
+    privacy: &PrivacySpec,
+    noise: &Noise,
+    patients: Vec<u32>,
+    parameters: Vec<f32>,
+) -> Result<TrainJob, WorkError> {
+    let document = plan.spec.document();
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| WorkError::failed(error.to_string()))?;
+    Ok(TrainJob {
+        layout: plan.spec.layout().clone(),
+        parameters,
+        optimizer: Optimizer::Sgd {
+            learning_rate: document.training.learning_rate,
+        },
+        steps: u64::from(document.training.local_steps),
+        batch_size: document.training.batch_size,
+        seed: plan.seed,
+        first_step: plan.first_step,
+        prox_mu: document.strategy.proximal_mu(),
+        control: None,
+        privacy: Some(Privacy {
+            clip: privacy.clip,
+            sigma: noise.sigma,
+            rate: noise.rate,
+            expected_patients: noise.expected_patients,
+            patients,
+            secret,
+        }),
+    })
 }
 
 /// What no noise makes private is an answer to the researcher.

@@ -1,6 +1,7 @@
-//! What every story needs before it begins: a folder to play in, and files that can be written at its end.
+//! What every story needs: a folder to play in, files that can be written at its end, patience.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::house::{HouseError, Household};
 use crate::story::StoryError;
@@ -40,4 +41,32 @@ pub(super) fn check_writable(path: &Path, option: &'static str) -> Result<(), St
         option,
         source,
     })
+}
+
+/// How often it is looked whether what is waited for has come, and for how long.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS_MAX: usize = 300;
+
+/// Waits for what another process does in its own time, and tells nobody.
+///
+/// # Errors
+/// What `look` says, or that it did not come.
+pub(super) fn wait_until(
+    what: &str,
+    mut look: impl FnMut() -> Result<bool, StoryError>,
+) -> Result<(), StoryError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|source| StoryError::Disk {
+            what: "cannot wait".to_owned(),
+            source,
+        })?;
+    for _ in 0..LOOKS_MAX {
+        if look()? {
+            return Ok(());
+        }
+        runtime.block_on(async { tokio::time::sleep(LOOK).await });
+    }
+    Err(StoryError::unexpected(format!("waited in vain: {what}")))
 }

@@ -23,6 +23,8 @@ mod late;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod private;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod run;

@@ -1,7 +1,6 @@
 //! What the auditor does: a journal, copied to another machine, and what was done to it there.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -9,10 +8,7 @@ use super::WATCHED;
 use super::narrator::{Narrator, no, part, text, texts};
 use crate::house::anybody_types;
 use crate::story::StoryError;
-
-/// How often, and how many times, it is looked whether the witnesses have seen the journal's end.
-const LOOK: Duration = Duration::from_millis(500);
-const LOOKS_MAX: usize = 120;
+use crate::story::stage::wait_until;
 
 /// Takes a copy home and verifies it with the authority's certificate alone.
 pub(super) fn verifies(told: &mut Narrator) -> Result<(), StoryError> {
@@ -111,16 +107,11 @@ fn authority(told: &Narrator) -> String {
 
 /// Until all that was journalled is cosigned; nothing is asked meanwhile.
 fn wait_for_witnesses(told: &Narrator) -> Result<(), StoryError> {
-    for _ in 0..LOOKS_MAX {
+    wait_until("witnesses of the journal's last entry", || {
         let verified = anybody_types(&["audit", "verify", &told.path(WATCHED)])?;
-        let witnessed = verified.get("witnessed_entries").and_then(Value::as_u64);
-        let all = witnessed.is_some() && witnessed == part(&verified, "/entries")?.as_u64();
-        if all && is_cosigned_by_both(&verified)? {
-            return Ok(());
-        }
-        std::thread::sleep(LOOK);
-    }
-    Err(StoryError::unexpected("nobody cosigned the journal's end"))
+        let witnessed = part(&verified, "/witnessed_entries")?;
+        Ok(witnessed == part(&verified, "/entries")? && is_cosigned_by_both(&verified)?)
+    })
 }
 
 /// Whether somebody recorded as many entries as there are.

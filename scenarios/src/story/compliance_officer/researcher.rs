@@ -1,22 +1,17 @@
 //! What the researcher does: questions, a run with noise, the end of a budget.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::WATCHED;
 use super::narrator::{Narrator, No, no, number, part, text};
 use crate::house::{Member, Typed, anybody_types, write};
 use crate::story::StoryError;
+use crate::story::stage::wait_until;
 
 const RUN: &str = include_str!("bundle/run.toml");
 
 /// The question that is asked three times.
 const OLD: &str = "age >= 60";
-
-/// A site that has just started has not heard its witnesses yet; how often, and how many times, it is asked again.
-const LOOK: Duration = Duration::from_millis(500);
-const LOOKS_MAX: usize = 120;
 
 /// Nothing is permitted, so nothing leaves.
 pub(super) fn finds_the_door_closed(told: &Narrator, ada: &Member) -> Result<(), StoryError> {
@@ -147,16 +142,12 @@ fn count<'a>(filter: &'a str, epsilon: &'a str) -> [&'a str; 12] {
     ]
 }
 
-/// Waits until every site decides by its policy: the same question, unheard, until no site is late or busy.
+/// A site that has just started has not heard its witnesses yet: the same question, unheard, until none is busy.
 fn all_are_up(ada: &Member, words: &[&str]) -> Result<(), StoryError> {
-    for _ in 0..LOOKS_MAX {
+    wait_until("four sites that decide by their policies", || {
         let refused = no(ada.types(words, Typed::Quietly), words)?;
-        if refused.message.matches("not-permitted").count() == 4 {
-            return Ok(());
-        }
-        std::thread::sleep(LOOK);
-    }
-    Err(StoryError::unexpected("not every site came up"))
+        Ok(refused.message.matches("not-permitted").count() == 4)
+    })
 }
 
 /// Cleveland's own words among those of all.

@@ -36,11 +36,13 @@ pub fn admit(
     let rounds = spec.document().rounds;
     let ask = ask_of(run_id, spec, researcher, Action::Admit { rounds });
     let (facts, prepared) = facts_of(node, run_id, spec);
-    node.gate.pass(&ask, &facts, wall_clock(), |_permit| {
+    node.gate.pass(&ask, &facts, wall_clock(), |permit| {
         let prepared = prepared?;
         if let Some(privacy) = &spec.document().privacy {
             let patients = private::patients_in(&prepared.data.train).len() as u64;
-            Noise::of(spec.document(), privacy, patients).map_err(private::not_private)?;
+            let noise =
+                Noise::of(spec.document(), privacy, patients).map_err(private::not_private)?;
+            private::fits_what_is_left(node, spec.document(), permit, &noise)?;
         }
         Ok(Admission {
             records: prepared.data.train.rows() as u64,

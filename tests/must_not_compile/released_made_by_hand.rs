@@ -1,4 +1,4 @@
-// error: Released` is private
+// error: struct literal syntax due to private fields
 //! Only the gate makes a `Released`.
 
 use consilium_node::gate::Released;

@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 
 use consilium_link::wall_clock;
-use consilium_policies::Action;
+use consilium_policies::{Action, Permit};
 use consilium_privacy::accountant::sigma_for_rounds;
 use consilium_privacy::ledger::Cohort;
 use consilium_privacy::{Budget, BudgetError, Cost, CostError};
-use consilium_protocol::Digest;
 use consilium_protocol::message::TensorsAhead;
 use consilium_protocol::run::{PrivacySpec, RunDocument};
+use consilium_protocol::{Digest, Refusal, RefusalCode};
 
 use super::{facts_of, not_finished, too_short, work_error};
 use crate::data::Batchable;
@@ -75,6 +75,48 @@ impl Noise {
 /// The patients of these rows, by their numbers in the data set.
 pub(super) fn patients_in(rows: &Batchable) -> BTreeSet<u32> {
     rows.patients().iter().copied().collect()
+}
+
+/// Whether all rounds together fit what the project, and all projects, have left here.
+///
+/// Nothing is set aside: each round is charged when it comes. What patients have left is not looked at, for it is
+/// private; whose budget is spent is left out silently.
+///
+/// # Errors
+/// The refusal: better before the first round than half way.
+pub(super) fn fits_what_is_left(
+    node: &Node,
+    document: &RunDocument,
+    permit: &Permit,
+    noise: &Noise,
+) -> Result<(), WorkError> {
+    let ledger = node.gate.ledger(&document.dataset);
+    let accounts = [
+        (
+            ledger.project(document.project.as_str()),
+            permit.terms().budget_project,
+        ),
+        (*ledger.dataset(), permit.terms().budget_dataset),
+    ];
+    for (mut account, budget) in accounts {
+        let Some(budget) = budget else { continue };
+        for _ in 0..document.rounds {
+            if !account.fits(&budget, &noise.cost) {
+                return Err(WorkError::Refused(Refusal::new(
+                    RefusalCode::BudgetExhausted,
+                    format!(
+                        "all rounds of the run would go beyond what is left of ε = {} at δ = {} on the data set `{}`",
+                        budget.epsilon(),
+                        budget.delta(),
+                        document.dataset
+                    ),
+                    "ask for a smaller ε, or ask the site's compliance officer for a greater budget",
+                )));
+            }
+            account.add(&noise.cost);
+        }
+    }
+    Ok(())
 }
 
 /// A private round's update from the state as received. Nothing stays here.
@@ -187,7 +229,6 @@ fn job_of(
 
 /// What no noise makes private is an answer to the researcher.
 pub(super) fn not_private(error: NoNoise) -> WorkError {
-    use consilium_protocol::{Refusal, RefusalCode};
     WorkError::Refused(Refusal::new(
         RefusalCode::InvalidRun,
         error.to_string(),

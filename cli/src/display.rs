@@ -22,7 +22,9 @@ impl Display {
                 ProgressDrawTarget::stderr(),
             );
             // The default style serves if this one cannot be read.
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} round {pos}/{len}  {wide_msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{bar:30} round {pos}/{len}  {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar

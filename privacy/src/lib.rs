@@ -19,8 +19,8 @@ mod contribution;
 pub mod cost;
 mod fixed_point;
 pub mod floor;
-pub mod mechanism;
 pub mod ledger;
+pub mod mechanism;
 
 pub use budget::{Account, Budget, BudgetError};
 pub use cost::{Cost, CostError, Curve, INFINITE_ORDER, ORDERS};

@@ -4,7 +4,7 @@ use crate::process::types;
 use crate::world::{Consortium, RunFile, Site};
 
 const WHO: [&str; 2] = ["cleveland", "hungarian"];
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 120;
 const DELTA: &str = "1e-6";
 
 /// An officer's policy that releases updates with noise, within a project's budget of this ε.
@@ -99,8 +99,8 @@ fn a_private_run_spends_what_it_says_and_tells_nothing_without_noise() {
     consortium.coordinator.kill_9();
     consortium.coordinator.start();
     consortium.is_up();
-    assert!(consortium.coordinator.log().contains("a run goes on"));
     let card = ada.gets_model_of(&run_id).card;
+    assert!(consortium.coordinator.log().contains("a run goes on"));
 
     assert_eq!(card["run"]["state"], "finished");
     assert_eq!(card["privacy"]["epsilon_at_most"], 3.0, "{card}");

@@ -86,8 +86,8 @@ fn an_upload_cut_in_the_middle_sends_one_chunk_again_at_most() {
     prints(&format!(
         "an upload cut after {cut_at} B goes on from chunk {from_chunk}: {all_up} B went up for {UPDATE_BYTES} B"
     ));
-    // What went up before the cut and was no whole chunk yet, and what was still under way: a line of 100 ms holds about
-    // a chunk, which may have arrived behind a packet that was lost. 3 % for headers.
+    // What went up before the cut and was no whole chunk yet, and what was still under way: a line of 100 ms holds
+    // about a chunk, which may have arrived behind a packet that was lost. 3 % for headers.
     let under_way = CHUNK_BYTES;
     assert!(
         cut_at < (kept + CHUNK_BYTES + under_way) * 103 / 100,

@@ -21,7 +21,7 @@ use crate::cases::Cases;
 use crate::day::{Day, DayError};
 use crate::duo::DuoCode;
 use crate::files::{BundleFiles, CASES_FILE, POLICY_FILE, RULES_FILE, SIGNATURES_FILE};
-use crate::limits::{BUNDLE_BYTES_MAX, NAMES_MAX, PARAMETERS_PER_RECORD_MAX, PERMITS_MAX};
+use crate::limits::{NAMES_MAX, PARAMETERS_PER_RECORD_MAX, PERMITS_MAX};
 use crate::rules::Rules;
 use crate::signed::Signatures;
 use crate::terms::{Approval, Redaction, Repeats};
@@ -31,6 +31,7 @@ mod error;
 mod parse;
 mod source;
 
+pub(crate) use error::text_of;
 pub use error::{BundleError, Problem};
 
 /// What stands in a list instead of names to mean everyone or everything.

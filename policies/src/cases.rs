@@ -12,10 +12,10 @@ use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose, 
 use serde::Deserialize;
 
 use crate::ask::{Action, Ask, Facts, Researcher, Spent, StatisticKind};
-use crate::bundle::{Bundle, BundleError, Problem, Release, RuleId};
+use crate::bundle::{Bundle, BundleError, Problem, Release, RuleId, text_of};
 use crate::day::Day;
 use crate::decide::{Verdict, decide};
-use crate::limits::{BUNDLE_BYTES_MAX, CASES_MAX};
+use crate::limits::CASES_MAX;
 
 /// The cases of one file.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -122,17 +122,8 @@ impl Cases {
     /// # Errors
     /// What is wrong with it, by line.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, BundleError> {
-        let wrong = |problem| BundleError {
-            file: file.to_owned(),
-            line: None,
-            field: None,
-            problem,
-        };
-        let syntax = |message: String| wrong(Problem::Syntax { message });
-        if text.len() > BUNDLE_BYTES_MAX {
-            return Err(wrong(Problem::TooLong));
-        }
-        let text = std::str::from_utf8(text).map_err(|_| wrong(Problem::NotText))?;
+        let syntax = |message: String| BundleError::of_file(file, Problem::Syntax { message });
+        let text = text_of(file, text)?;
         let document: Document = toml::from_str(text).map_err(|error| BundleError {
             line: error.span().map(|span| {
                 let before = text.get(..span.start).unwrap_or(text);

@@ -20,10 +20,10 @@ use cedar_policy::{
 };
 use consilium_protocol::DatasetName;
 
-use crate::bundle::{BundleError, Dataset, Problem, RuleId};
+use crate::bundle::{BundleError, Dataset, Problem, RuleId, text_of};
 use crate::duo::{DuoCode, Effect};
 use crate::files::RULES_FILE;
-use crate::limits::{BUNDLE_BYTES_MAX, CEDAR_RULES_MAX};
+use crate::limits::CEDAR_RULES_MAX;
 
 mod ask;
 mod opinion;
@@ -200,20 +200,7 @@ fn fault(file: &str, line: Option<usize>, message: impl Into<String>) -> BundleE
 
 /// The officer's rules, each under its own name, validated.
 fn officers(file: &str, text: &[u8]) -> Result<(Vec<Policy>, Vec<CedarRule>), BundleError> {
-    if text.len() > BUNDLE_BYTES_MAX {
-        return Err(BundleError {
-            file: file.to_owned(),
-            line: None,
-            field: None,
-            problem: Problem::TooLong,
-        });
-    }
-    let text = std::str::from_utf8(text).map_err(|_| BundleError {
-        file: file.to_owned(),
-        line: None,
-        field: None,
-        problem: Problem::NotText,
-    })?;
+    let text = text_of(file, text)?;
     if let Some(line) = too_deep(text) {
         return Err(fault(
             file,

@@ -8,8 +8,8 @@ use consilium_protocol::MemberName;
 use consilium_protocol::signature::{PublicKey, Signature};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::bundle::{Bundle, BundleError, Problem};
-use crate::limits::{BUNDLE_BYTES_MAX, SIGNATURES_MAX};
+use crate::bundle::{Bundle, BundleError, Problem, text_of};
+use crate::limits::SIGNATURES_MAX;
 
 /// What is signed is [`Bundle::manifest`] under this context.
 pub const SIGNING_CONTEXT: &str = "consilium policy bundle v1";
@@ -87,16 +87,8 @@ impl Signatures {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, BundleError> {
-        let wrong = |problem| BundleError {
-            file: file.to_owned(),
-            line: None,
-            field: None,
-            problem,
-        };
-        if text.len() > BUNDLE_BYTES_MAX {
-            return Err(wrong(Problem::TooLong));
-        }
-        let text = std::str::from_utf8(text).map_err(|_| wrong(Problem::NotText))?;
+        let wrong = |problem| BundleError::of_file(file, problem);
+        let text = text_of(file, text)?;
         let document: Document = toml::from_str(text).map_err(|error| {
             let message = error.to_string().trim_end().replace('\n', ", ");
             wrong(Problem::Syntax { message })

@@ -99,9 +99,18 @@ pub fn tally(
                 .map(|value| value.clamp(*low, *high) - middle);
             Ok(Tally::Distances(distances.collect()))
         }
-        Statistic::Quantile { .. } => {
+        Statistic::Quantile {
+            low, high, step, ..
+        } => {
             let values: Vec<Option<f64>> = numbers(spec, cells, "a quantile")?.collect();
-            let candidates = candidates_of(statistic);
+            // Rising: the values among which the quantile is told.
+            let candidates: Vec<f64> = Bins {
+                low: *low,
+                high: *high,
+                width: *step,
+            }
+            .edges()
+            .collect();
             let last = candidates.len().saturating_sub(1);
             chosen.counts_of_values(candidates.len(), |row| {
                 let value = values.get(row).copied().flatten()?;
@@ -118,22 +127,6 @@ pub fn tally(
                 places.get(&label(spec, cells, row)?).copied()
             })
         }
-    }
-}
-
-/// The values among which a quantile is told, rising.
-fn candidates_of(statistic: &Statistic) -> Vec<f64> {
-    match statistic {
-        Statistic::Quantile {
-            low, high, step, ..
-        } => Bins {
-            low: *low,
-            high: *high,
-            width: *step,
-        }
-        .edges()
-        .collect(),
-        _ => Vec::new(),
     }
 }
 

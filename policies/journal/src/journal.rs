@@ -15,7 +15,7 @@ use crate::frame::{self, Frame, HEADER_BYTES};
 use crate::limits::READ_BYTES;
 use crate::merkle::Tree;
 use crate::scan::{End, LastSegment, Scan, segment_name};
-use crate::storage::{Disk, Storage};
+use crate::storage::{Disk, Storage, fill};
 use crate::{Digest, Entries, Head, JournalError, Limits, Snapshot};
 
 /// An open journal: the one writer of its folder. Shared between threads by `Arc`.
@@ -362,15 +362,7 @@ fn create_segment(storage: &dyn Storage, before: Head) -> Result<OpenSegment, Jo
     storage
         .create(&name)
         .map_err(JournalError::storage("create", &name))?;
-    storage
-        .write_at(&name, 0, &header)
-        .map_err(JournalError::storage("write", &name))?;
-    storage
-        .sync(&name)
-        .map_err(JournalError::storage("fsync", &name))?;
-    storage
-        .sync_names()
-        .map_err(JournalError::storage("fsync the folder of", &name))?;
+    fill(storage, &name, &header)?;
     Ok(OpenSegment {
         name,
         bytes: header.len() as u64,

@@ -9,6 +9,8 @@ mod memory;
 
 use std::io;
 
+use crate::JournalError;
+
 pub use breaking::{Break, Breaking, Verb};
 pub use disk::Disk;
 pub use memory::Memory;
@@ -36,4 +38,17 @@ pub trait Storage: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations and removals durable.
     fn sync_names(&self) -> io::Result<()>;
+}
+
+/// Writes the whole content of a file that is there and empty; bytes and name are durable when it returns.
+pub(crate) fn fill(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(), JournalError> {
+    storage
+        .write_at(name, 0, bytes)
+        .map_err(JournalError::storage("write", name))?;
+    storage
+        .sync(name)
+        .map_err(JournalError::storage("fsync", name))?;
+    storage
+        .sync_names()
+        .map_err(JournalError::storage("fsync the folder of", name))
 }

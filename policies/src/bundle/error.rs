@@ -22,6 +22,26 @@ pub struct BundleError {
     pub problem: Problem,
 }
 
+impl BundleError {
+    /// Something is wrong with a file as a whole.
+    pub(crate) fn of_file(file: &str, problem: Problem) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: None,
+            field: None,
+            problem,
+        }
+    }
+}
+
+/// The text of any file of a bundle, within its limit. `file` is what errors call it.
+pub(crate) fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, BundleError> {
+    if bytes.len() > BUNDLE_BYTES_MAX {
+        return Err(BundleError::of_file(file, Problem::TooLong));
+    }
+    std::str::from_utf8(bytes).map_err(|_| BundleError::of_file(file, Problem::NotText))
+}
+
 /// What is wrong at one place of a policy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {

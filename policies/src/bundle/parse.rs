@@ -39,16 +39,7 @@ struct PermitDocument {
 
 /// The permits and terms; the rest of the bundle is empty.
 pub(super) fn policy(file: &str, text: &[u8]) -> Result<Bundle, BundleError> {
-    let whole_file = |problem| BundleError {
-        file: file.to_owned(),
-        line: None,
-        field: None,
-        problem,
-    };
-    if text.len() > BUNDLE_BYTES_MAX {
-        return Err(whole_file(Problem::TooLong));
-    }
-    let toml = std::str::from_utf8(text).map_err(|_| whole_file(Problem::NotText))?;
+    let toml = text_of(file, text)?;
     let source = Source { file, toml };
     let document: Document = toml::from_str(toml).map_err(|error| source.syntax(&error))?;
     if let Some(first_too_many) = document.permit.get(PERMITS_MAX) {

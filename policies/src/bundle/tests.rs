@@ -214,7 +214,7 @@ fn what_is_wrong_is_told_by_file_line_and_field() {
         Bundle::parse("p", &[0xff]).unwrap_err().problem,
         Problem::NotText
     );
-    let long = vec![b'#'; BUNDLE_BYTES_MAX + 1];
+    let long = vec![b'#'; crate::limits::BUNDLE_BYTES_MAX + 1];
     assert_eq!(
         Bundle::parse("p", &long).unwrap_err().problem,
         Problem::TooLong

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use consilium_protocol::signature::PublicKey;
 
 use super::{KeyName, NOTE_BYTES_MAX, NoteError, NoteSignature, SignedCheckpoint};
-use crate::storage::{Disk, Storage};
+use crate::storage::{Disk, Storage, fill};
 use crate::{ConsistencyProof, JournalError};
 
 const EXTENSION: &str = ".checkpoint";
@@ -184,15 +184,7 @@ impl Witness {
                 .create(&name)
                 .map_err(JournalError::storage("create", &name))?;
         }
-        storage
-            .write_at(&name, 0, newest.to_string().as_bytes())
-            .map_err(JournalError::storage("write", &name))?;
-        storage
-            .sync(&name)
-            .map_err(JournalError::storage("fsync", &name))?;
-        storage
-            .sync_names()
-            .map_err(JournalError::storage("fsync the folder of", &name))?;
+        fill(storage, &name, newest.to_string().as_bytes())?;
         let old = before
             .zip(logs.get(&key))
             .map(|(generation, log)| file_name(&log.newest.checkpoint().origin, key, generation));

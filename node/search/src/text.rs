@@ -89,7 +89,7 @@ pub fn passages(text: &str, words_max: usize, overlap_words: usize) -> Vec<Passa
             _ => full,
         };
         found.extend(between(&words, start, end));
-        let back = end - overlap_words;
+        let back = end.saturating_sub(overlap_words);
         start = match ends.get(ends.partition_point(|end| *end < back)) {
             Some(begin) if *begin <= end => *begin,
             _ => back,

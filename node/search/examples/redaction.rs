@@ -1,8 +1,8 @@
 //! How many names redaction finds, and what it takes for one, in ACI-Bench (Yim et al., Scientific Data 10:586, 2023),
 //! whose metadata hold the true names, and how much it takes out of MTS-Dialog.
 //!
-//! `cargo run -p consilium-search --example redaction -- DATA [--list]`, where DATA holds `aci-bench/` and `mts-dialog/`.
-//! `--list` shows each part that was taken out, with how often: what precision is judged by.
+//! `cargo run -p consilium-search --example redaction -- DATA [--list]`, where DATA holds `aci-bench/` and
+//! `mts-dialog/`. `--list` shows each part that was taken out, with how often: what precision is judged by.
 
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -3,6 +3,7 @@
 mod lists;
 mod names;
 mod rules;
+mod snippet;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+pub use snippet::{shared_identifier_run, snippet};
 use span::{Span, apart};
 
 /// The eighteen classes of Safe Harbor as far as text has them; (Q), photographs, it has not.

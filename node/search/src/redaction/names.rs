@@ -111,7 +111,7 @@ impl Reading<'_> {
         }
     }
 
-    /// How many words from here on are a name by strong evidence: titles left out, 0 for none. The evidence may lie before.
+    /// How many words from here on are a name by strong evidence, which may lie before them; 0 for none.
     fn named_from(&self, at: usize) -> usize {
         let Some(word) = self.words.get(at) else {
             return 0;

@@ -4,6 +4,8 @@
 //! `cargo bench --profile dev -p consilium-search --bench redaction -- DATA [--list]`, where DATA holds `aci-bench/`
 //! and `mts-dialog/`. `--list` shows each part that was taken out, with how often: what precision is judged by.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;

@@ -4,6 +4,8 @@
 //! `cargo bench --profile dev -p consilium-search --bench words -- DATA [--run FILE]`, where DATA holds `medquad/`;
 //! FILE gets the first ten of each question, to compare with another program's.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -18,6 +20,9 @@ use serde_json::Value;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const SILOS: usize = 9;
+
+/// A question, and the row of its own answer.
+type Asked = (String, RowId);
 
 #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn main() -> Outcome<()> {
@@ -93,11 +98,7 @@ fn main() -> Outcome<()> {
 }
 
 /// For how many questions the best ten of several sites, merged by score and row, are not the central index's.
-fn differ(
-    answers: &[String],
-    questions: &[(String, RowId)],
-    central: &LexicalIndex,
-) -> Outcome<usize> {
+fn differ(answers: &[String], questions: &[Asked], central: &LexicalIndex) -> Outcome<usize> {
     let mut sites = Vec::new();
     for site in 0..SILOS {
         let index = LexicalIndex::new()?;
@@ -128,7 +129,7 @@ fn rows(answers: &[String], is_wanted: impl Fn(usize) -> bool) -> Vec<(RowId, &s
 }
 
 /// The different answers, and each question with the row of its own.
-fn medquad(folder: &Path) -> Outcome<(Vec<String>, Vec<(String, RowId)>)> {
+fn medquad(folder: &Path) -> Outcome<(Vec<String>, Vec<Asked>)> {
     let (mut answers, mut questions) = (Vec::new(), Vec::new());
     let mut known: BTreeMap<String, RowId> = BTreeMap::new();
     let mut paths = fs::read_dir(folder)?

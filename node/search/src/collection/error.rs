@@ -60,8 +60,31 @@ pub enum CollectionError {
     Encoded { wanted: usize, found: usize },
     #[error("the texts cannot be encoded: {0}")]
     Encoder(Box<dyn std::error::Error + Send + Sync>),
-    #[error("{0}")]
-    Stopped(&'static str),
+    #[error("the collection was changed while it was read; ask again")]
+    Changed,
+}
+
+impl CollectionError {
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Vector(_) => "collection-damaged",
+            Self::Words(_) => "words-failed",
+            Self::NotIngested { .. } => "not-ingested",
+            Self::OtherEncoder { .. } => "other-encoder",
+            Self::VectorsBehind => "vectors-behind",
+            Self::Locked { .. } => "locked",
+            Self::Lock { .. } => "not-locked",
+            Self::Source { .. } => "source-not-read",
+            Self::SourceShape { .. } => "bad-source",
+            Self::TooManyBadRecords { .. } => "too-many-bad-records",
+            Self::TooManyDocuments => "too-many-documents",
+            Self::TooMuchToClean { .. } => "upkeep-needed",
+            Self::Encoded { .. } | Self::Encoder(_) => "encoder-failed",
+            Self::Changed => "changed",
+        }
+    }
 }
 
 /// Why a query does not fit a collection. Names columns and the query's own words, never a value of a record.

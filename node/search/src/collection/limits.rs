@@ -45,14 +45,17 @@ pub const NOTES_MAX: usize = 2_000_000;
 /// Bad records that are listed; all are counted.
 pub const SKIPPED_LISTED_MAX: usize = 20;
 
-/// Passages that are encoded and published in one step: what a killed ingest does again.
-pub(super) const BATCH_PASSAGES: usize = 1_024;
+/// Passages that are encoded and published in one step: some seconds of a sentence encoder on a CPU.
+pub const STEP_PASSAGES: usize = 1_024;
+
+/// What was erased is gone for good after thirty days at the latest.
+pub const ERASE_WITHIN_MS: u64 = 30 * 86_400_000;
 
 /// Bytes of texts of one step, whatever their number.
-pub(super) const BATCH_BYTES: usize = 16 << 20;
+pub(super) const STEP_BYTES: usize = 16 << 20;
 
 /// Steps after which an ingest joins the runs of vectors that they left.
-pub(super) const BATCHES_BETWEEN_UPKEEP: usize = 64;
+pub(super) const STEPS_BETWEEN_UPKEEP: usize = 64;
 
 /// Bytes of documents in one sealed file, unless a single one is longer.
 pub(super) const FILE_BYTES: usize = 1 << 20;

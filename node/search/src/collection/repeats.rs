@@ -41,7 +41,7 @@ impl Repeats {
         match self.rule {
             Duplicates::Keep => true,
             Duplicates::OfCollection => self.of_collection.seen(text, id).is_none(),
-            Duplicates::OfPatient => self
+            Duplicates::OfDocument | Duplicates::OfPatient => self
                 .of_patients
                 .entry(patient.to_owned())
                 .or_insert_with(|| NearDuplicates::new(DUPLICATE_SIMILARITY))
@@ -51,7 +51,7 @@ impl Repeats {
     }
 
     pub(super) fn end_document(&mut self) {
-        if self.is_patient_a_document {
+        if self.is_patient_a_document || self.rule == Duplicates::OfDocument {
             self.of_patients.clear();
         }
     }
@@ -64,7 +64,7 @@ impl Repeats {
         patient: &str,
     ) -> Result<(), CollectionError> {
         let nothing_to_remember = match self.rule {
-            Duplicates::Keep => true,
+            Duplicates::Keep | Duplicates::OfDocument => true,
             Duplicates::OfPatient => self.is_patient_a_document,
             Duplicates::OfCollection => false,
         };

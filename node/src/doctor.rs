@@ -7,8 +7,10 @@ use consilium_link::{
     CloseCode, Credentials, DialError, Dialer, LinkLimits, certificate_issued_at, wall_clock,
 };
 use consilium_protocol::{MemberName, Role};
+use consilium_search::collection::CollectionError;
 use serde::Serialize;
 
+use crate::collections::{CollectionFault, Collections};
 use crate::config::{Config, Folder};
 use crate::gate::read_policy;
 use crate::train::trainer;
@@ -90,6 +92,8 @@ pub async fn check(root: &Path, begins: &mut dyn FnMut(&'static str)) -> Vec<Fin
     findings.push(check_policy(root, &config));
     begins("data");
     findings.extend(check_data(root, &config));
+    begins("collections");
+    findings.extend(check_collections(root, &config));
     findings
 }
 
@@ -285,8 +289,46 @@ fn check_policy(root: &Path, config: &Config) -> Finding {
     }
 }
 
+/// Whether each declared collection can be read, by the encoder that is declared.
+fn check_collections(root: &Path, config: &Config) -> Vec<Finding> {
+    const CHECK: &str = "collection";
+    let collections = Collections::new(config, root);
+    let check = |declared: &crate::collections::Declaration| {
+        let name = &declared.name;
+        let opened = declared
+            .read_mapping(root)
+            .and_then(|_| collections.get(name).transpose());
+        match opened {
+            Ok(Some(open)) => {
+                let figures = open.collection.figures();
+                let (documents, passages) = (figures.documents, figures.passages);
+                let patients = figures.patients;
+                Finding::good(
+                    CHECK,
+                    format!(
+                        "`{name}`: {documents} documents of {patients} patients, {passages} passages"
+                    ),
+                )
+            }
+            Ok(None) => Finding::bad(CHECK, format!("`{name}` is not declared"), ""),
+            Err(CollectionFault::Collection(CollectionError::NotIngested { .. })) => Finding::new(
+                CHECK,
+                Standing::Warning,
+                format!("`{name}` is not ingested yet"),
+                "run consilium-node ingest",
+            ),
+            Err(error) => Finding::bad(
+                CHECK,
+                format!("`{name}`: {error}"),
+                "correct the declaration, or ingest again with --rebuild",
+            ),
+        }
+    };
+    config.collections.iter().map(check).collect()
+}
+
 fn check_data(root: &Path, config: &Config) -> Vec<Finding> {
-    if config.datasets.is_empty() {
+    if config.datasets.is_empty() && config.collections.is_empty() {
         return vec![Finding::new(
             "data",
             Standing::Warning,

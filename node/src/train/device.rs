@@ -44,6 +44,11 @@ pub(super) struct Chosen {
     pub(super) name: String,
 }
 
+/// The same device for encoders of text: a process opens a GPU only once.
+pub(crate) fn device_for_encoders(choice: DeviceChoice) -> Result<Device, DeviceError> {
+    Ok(choose(choice)?.device)
+}
+
 /// The device of this choice.
 pub(super) fn choose(choice: DeviceChoice) -> Result<Chosen, DeviceError> {
     let cpu = || Chosen {

@@ -21,6 +21,7 @@ mod network;
 mod private;
 
 pub use self::burn::BurnTrainer;
+pub(crate) use device::device_for_encoders;
 pub use device::{DeviceChoice, DeviceError};
 pub use job::{Control, Optimizer, Progress, TrainError, TrainJob, Trained};
 pub use linear::LinearTrainer;

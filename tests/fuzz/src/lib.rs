@@ -20,6 +20,7 @@
 //! | [`certificate`] | requests, certificates, signatures | only what the authority or the member signed is believed |
 //! | [`table`] | schemas, CSV, NDJSON | rows are counted whole; a table is the same in both formats |
 //! | [`state`] | tensors of a run | one file is opened: the one that the journal remembers |
+//! | [`collection`] | mappings of text collections, their records | what is read twice is read alike; no reason without a record |
 //! | [`settings`] | the coordinator's configuration | every number within its limit |
 //!
 //! Deliberately absent: `node.toml`, whose types burn comes with (the test `corpora` reads it), the chunk headers that
@@ -28,6 +29,7 @@
 
 pub mod certificate;
 pub mod checkpoint;
+pub mod collection;
 mod draw;
 pub mod entry_proof;
 pub mod journal;
@@ -70,6 +72,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     certificate::TARGET,
     checkpoint::TARGET,
+    collection::TARGET,
     entry_proof::TARGET,
     journal::TARGET,
     message::TARGET,

@@ -77,6 +77,19 @@ impl RowSet {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// Leaves only what is in `other` too.
+    pub fn intersect(&mut self, other: &Self) {
+        self.words.truncate(other.words.len());
+        let pairs = self.words.iter_mut().zip(&other.words);
+        pairs.for_each(|(word, other)| *word &= other);
+    }
+
+    /// Takes out what is in `other`.
+    pub fn subtract(&mut self, other: &Self) {
+        let pairs = self.words.iter_mut().zip(&other.words);
+        pairs.for_each(|(word, other)| *word &= !other);
+    }
+
     /// The rows in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = RowId> + '_ {
         self.words
@@ -216,6 +229,19 @@ mod tests {
                 .collect();
             prop_assert_eq!(within, rows.range(first..=last).copied().collect::<BTreeSet<_>>());
             prop_assert_eq!(set.iter().map(|row| row.0).collect::<Vec<_>>(), rows.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn sets_are_cut_as_sets_are(
+            a in prop::collection::btree_set(0u32..300, 0..60),
+            b in prop::collection::btree_set(0u32..300, 0..60),
+        ) {
+            let set = |rows: &BTreeSet<u32>| rows.iter().copied().map(RowId).collect::<RowSet>();
+            let (mut both, mut rest) = (set(&a), set(&a));
+            both.intersect(&set(&b));
+            rest.subtract(&set(&b));
+            prop_assert!(both.iter().map(|row| row.0).eq(a.intersection(&b).copied()));
+            prop_assert!(rest.iter().map(|row| row.0).eq(a.difference(&b).copied()));
         }
     }
 }

@@ -1,0 +1,3 @@
+#![no_main]
+
+consilium_fuzz::fuzz!(collection);

@@ -16,7 +16,7 @@ use crate::data::{DataSet, FeatureError, Prepared, encode, prepare};
 use crate::gate::{Admission, Evaluation, NotReleased, Released, TrainedUpdate, WorkError};
 use crate::node::{Node, PreparedRun, ReleasedUpdate, ask_of};
 use crate::round::{LocalValues, Plan};
-use crate::train::{Control, Optimizer, TrainError, TrainJob};
+use crate::train::{Control, Optimizer, Privacy, TrainError, TrainJob};
 use consilium_link::wall_clock;
 use consilium_policies::Researcher;
 use consilium_protocol::message::{Admitted, Evaluated};
@@ -199,23 +199,11 @@ fn train_round(
         ),
     };
     let scaffold = matches!(document.strategy, Strategy::Scaffold { .. });
-    let job = TrainJob {
-        layout: layout.clone(),
-        parameters: model,
-        optimizer: Optimizer::Sgd {
-            learning_rate: document.training.learning_rate,
-        },
-        steps: u64::from(document.training.local_steps),
-        batch_size: document.training.batch_size,
-        seed: plan.seed,
-        first_step: plan.first_step,
-        prox_mu: document.strategy.proximal_mu(),
-        control: scaffold.then(|| Control {
-            global: global_control.clone(),
-            site: plan.local.control.clone(),
-        }),
-        privacy: None,
-    };
+    let control = scaffold.then(|| Control {
+        global: global_control.clone(),
+        site: plan.local.control.clone(),
+    });
+    let job = job_of(plan, model, control, None);
     let steps = job.steps;
     let trained = trainer
         .train(job, &prepared.train, &mut not_finished)
@@ -259,6 +247,30 @@ fn train_round(
             control,
         },
     ))
+}
+
+/// What the run asks of a trainer in this round. Either control variates or privacy, or neither.
+fn job_of(
+    plan: &Plan,
+    parameters: Vec<f32>,
+    control: Option<Control>,
+    privacy: Option<Privacy>,
+) -> TrainJob {
+    let document = plan.spec.document();
+    TrainJob {
+        layout: plan.spec.layout().clone(),
+        parameters,
+        optimizer: Optimizer::Sgd {
+            learning_rate: document.training.learning_rate,
+        },
+        steps: u64::from(document.training.local_steps),
+        batch_size: document.training.batch_size,
+        seed: plan.seed,
+        first_step: plan.first_step,
+        prox_mu: document.strategy.proximal_mu(),
+        control,
+        privacy,
+    }
 }
 
 /// cᵢ⁺ = cᵢ − c + (x − yᵢ)/(K·η), Karimireddy et al. 2020, algorithm 1, option II;

@@ -15,12 +15,12 @@ use consilium_protocol::message::TensorsAhead;
 use consilium_protocol::run::{PrivacySpec, RunDocument};
 use consilium_protocol::{Digest, Refusal, RefusalCode};
 
-use super::{facts_of, not_finished, too_short, work_error};
+use super::{facts_of, job_of, not_finished, too_short, work_error};
 use crate::data::Batchable;
 use crate::gate::{NotReleased, PrivateUpdate, Touches, WorkError};
 use crate::node::{Node, ReleasedUpdate, ask_of};
 use crate::round::{LocalValues, Plan};
-use crate::train::{Optimizer, Privacy, TrainJob};
+use crate::train::Privacy;
 
 /// What makes a run private at this site.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,7 +176,8 @@ pub(super) fn train(
             }
             let patients = patients_in(&prepared.data.train);
             let patients = patients.into_iter().filter(may_be_used).collect();
-            let job = job_of(plan, privacy, &noise, patients, received.clone())?;
+            let privacy = privacy_of(privacy, &noise, patients)?;
+            let job = job_of(plan, received.clone(), None, Some(privacy));
             let trained = node
                 .trainer()
                 .train(job, &prepared.data.train, &mut not_finished)
@@ -193,37 +194,21 @@ pub(super) fn train(
     Ok((released, LocalValues::default()))
 }
 
-/// A round's job for these patients, with a secret of its own.
-fn job_of(
-    plan: &Plan,
+/// What makes a round's job for these patients private, with a secret of its own.
+fn privacy_of(
     privacy: &PrivacySpec,
     noise: &Noise,
     patients: Vec<u32>,
-    parameters: Vec<f32>,
-) -> Result<TrainJob, WorkError> {
-    let document = plan.spec.document();
+) -> Result<Privacy, WorkError> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| WorkError::failed(error.to_string()))?;
-    Ok(TrainJob {
-        layout: plan.spec.layout().clone(),
-        parameters,
-        optimizer: Optimizer::Sgd {
-            learning_rate: document.training.learning_rate,
-        },
-        steps: u64::from(document.training.local_steps),
-        batch_size: document.training.batch_size,
-        seed: plan.seed,
-        first_step: plan.first_step,
-        prox_mu: document.strategy.proximal_mu(),
-        control: None,
-        privacy: Some(Privacy {
-            clip: privacy.clip,
-            sigma: noise.sigma,
-            rate: noise.rate,
-            expected_patients: noise.expected_patients,
-            patients,
-            secret,
-        }),
+    Ok(Privacy {
+        clip: privacy.clip,
+        sigma: noise.sigma,
+        rate: noise.rate,
+        expected_patients: noise.expected_patients,
+        patients,
+        secret,
     })
 }
 

@@ -46,8 +46,9 @@ pub(crate) fn carry_out(command: AuditCommand) -> Result<Answer, NoAnswer> {
         AuditCommand::Verify {
             folder,
             head,
+            require_witness,
             trust,
-        } => verify_folder(&folder, head, &trust),
+        } => verify_folder(&folder, head, require_witness, &trust),
         AuditCommand::Show {
             folder,
             kind,
@@ -109,7 +110,12 @@ pub(crate) fn carry_out(command: AuditCommand) -> Result<Answer, NoAnswer> {
 }
 
 /// Walks a journal from its first entry to its last, and compares it with every head and checkpoint there is.
-fn verify_folder(folder: &Path, head: Option<Head>, trust: &Trust) -> Result<Answer, NoAnswer> {
+fn verify_folder(
+    folder: &Path,
+    head: Option<Head>,
+    require_witness: bool,
+    trust: &Trust,
+) -> Result<Answer, NoAnswer> {
     let journal = journal_of(folder);
     if let Some(head) = head {
         // By the chain alone: whoever wrote a head down wrote no root.
@@ -118,6 +124,12 @@ fn verify_folder(folder: &Path, head: Option<Head>, trust: &Trust) -> Result<Ans
     let keys = Keys::gather(trust, folder, &journal)?;
     let evidence = Evidence::gather(trust, &journal, &keys)?;
     let (verified, _) = verify_heads(&journal, &evidence.heads)?;
+    if require_witness && evidence.newest_cosigned.is_none() {
+        return Err(CliError::from(AuditError::NotWitnessed {
+            unchecked: evidence.unchecked,
+        })
+        .into());
+    }
     let torn = match verified.torn_tail_bytes {
         0 => String::new(),
         bytes => format!(

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use consilium_protocol::MemberName;
 use consilium_protocol::signature::{PublicKey, Signature};
+use consilium_protocol::{Digest, MemberName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bundle::{Bundle, BundleError, Problem, text_of};
@@ -35,12 +35,16 @@ pub struct OfficerError {
 /// The content of `signatures.toml`. Nobody is trusted for standing in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signatures {
+    /// The bundle that they say they are under. Believed by nobody: it tells officers which are of an older state.
+    bundle: Option<Digest>,
     by_officer: BTreeMap<MemberName, Signature>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
+    #[serde(default)]
+    bundle: Option<Digest>,
     #[serde(default, rename = "signature")]
     signatures: Vec<SignatureDocument>,
 }
@@ -105,18 +109,33 @@ impl Signatures {
                 return Err(wrong(Problem::Syntax { message }));
             }
         }
-        Ok(Self { by_officer })
+        Ok(Self {
+            bundle: document.bundle,
+            by_officer,
+        })
     }
 
     /// The same, as `signatures.toml`.
     #[must_use]
     pub fn to_toml(&self) -> String {
         let mut toml = "# Who signed this bundle. Made by `consilium policy sign`.\n".to_owned();
+        if let Some(bundle) = &self.bundle {
+            toml += &format!("bundle = \"{bundle}\"\n");
+        }
         for (officer, signature) in &self.by_officer {
             toml +=
                 &format!("\n[[signature]]\nofficer = \"{officer}\"\nsignature = \"{signature}\"\n");
         }
         toml
+    }
+
+    /// Lets go of what was signed of other files than this bundle's, or of files that are not known; whose it was comes
+    /// back. What is put in from now on is under this bundle.
+    pub fn keep_only_of(&mut self, bundle: Digest) -> Vec<MemberName> {
+        match self.bundle.replace(bundle) == Some(bundle) {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.by_officer).into_keys().collect(),
+        }
     }
 
     /// Adds an officer's signature in place of her older one.

@@ -11,13 +11,17 @@ use super::Trust;
 pub(crate) enum AuditCommand {
     /// Check a journal from its first entry to its last; find an edit, a reorder, a deletion.
     #[command(after_help = "Examples:\n  consilium audit verify /srv/consilium\n  \
-        consilium audit verify /srv/consilium --head 812:9f2c...")]
+        consilium audit verify /srv/consilium --head 812:9f2c...\n  \
+        consilium audit verify /srv/node --require-witness --authority consortium-ca.crt")]
     Verify {
         /// A journal's folder, or a node's or coordinator's folder that contains one.
         folder: PathBuf,
         /// A head recorded elsewhere (entries:hash), to show that nothing was cut off or rewritten.
         #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
         head: Option<Head>,
+        /// Fail unless a checkpoint that somebody else cosigned was checked too: without one, nothing shows a cut end.
+        #[arg(long)]
+        require_witness: bool,
         #[command(flatten)]
         trust: Trust,
     },

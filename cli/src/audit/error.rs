@@ -28,6 +28,11 @@ pub(crate) enum AuditError {
         "the checkpoint is not signed by a site whose key is known; give that site's with --key or --authority"
     )]
     NotSigned,
+    #[error(
+        "the journal is in order, and no checkpoint that a witness cosigned was checked ({unchecked} are signed by \
+         keys not known here); give one with --checkpoint, and its keys with --authority or --key"
+    )]
+    NotWitnessed { unchecked: u64 },
     #[error("{0}; do not rely on it")]
     Proof(EntryProofError),
     #[error("{0}")]
@@ -45,6 +50,7 @@ impl AuditError {
             Self::NoCheckpoint => "no-checkpoint",
             Self::NoKey => "no-key",
             Self::NotSigned => "checkpoint-not-signed",
+            Self::NotWitnessed { .. } => "not-witnessed",
             Self::Proof(_) => "proof-does-not-hold",
             Self::NotProved(_) => "not-proved",
             Self::Bundle { .. } => "bad-bundle",

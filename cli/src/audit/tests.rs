@@ -240,6 +240,41 @@ fn a_truncation_with_its_checkpoints_is_found_by_a_kept_one() {
 }
 
 #[test]
+fn whoever_requires_a_witness_is_told_where_there_is_none() {
+    let node = Node::new();
+    node.works();
+    let folder = node.folder.path().to_str().unwrap();
+    let authority = node.path("authority.crt");
+    let required = [
+        "verify",
+        folder,
+        "--require-witness",
+        "--authority",
+        &authority,
+    ];
+    assert_eq!(node.verifies()["status"], "ok");
+    let found = node.types(&required);
+    assert_eq!(found["error"]["code"], "not-witnessed", "{found}");
+    assert_eq!(found["exit_code"], 1);
+    node.is_witnessed();
+    assert_eq!(node.types(&required)["status"], "ok");
+    // A checkpoint whose signers nobody knows is none.
+    fs::remove_dir_all(node.path("identity")).unwrap();
+    for name in ["a.crt", "b.crt"] {
+        fs::remove_file(node.path(&format!("journal/checkpoints/{name}"))).unwrap();
+    }
+    let found = node.types(&["verify", folder, "--require-witness"]);
+    assert_eq!(found["error"]["code"], "not-witnessed", "{found}");
+    assert!(
+        found["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("(1 are signed by"),
+        "{found}"
+    );
+}
+
+#[test]
 fn a_forged_checkpoint_is_not_believed() {
     let node = Node::new();
     node.works().is_witnessed();

@@ -31,7 +31,8 @@ pub(super) fn keygen(key_folder: &Path, name: &MemberName) -> Result<Answer, NoA
     })
 }
 
-/// Signs a bundle that can be used and holds its own cases, in place of the same officer's older signature.
+/// Signs a bundle that can be used and holds its own cases, in place of the same officer's older signature. What
+/// others signed before the files were changed goes, and they are named.
 pub(super) fn sign(
     bundle_folder: &Path,
     key_folder: &Path,
@@ -46,20 +47,29 @@ pub(super) fn sign(
     let signature = key
         .sign(SIGNING_CONTEXT, bundle.manifest().as_bytes())
         .map_err(PolicyError::Key)?;
+    let mut dropped = signatures.keep_only_of(bundle.digest());
+    dropped.retain(|other| other != name);
     signatures.put(name.clone(), signature);
     replace(&path, signatures.to_toml().as_bytes())?;
     let officer = officer(name, &key)?;
     let signers: Vec<&MemberName> = signatures.officers().collect();
     let names: Vec<&str> = signers.iter().map(|name| name.as_str()).collect();
+    let older: String = dropped
+        .iter()
+        .map(|name| {
+            format!("`{name}` had signed an older state of these files: that signature is gone, ask for a new one\n")
+        })
+        .collect();
     Ok(Answer {
         data: json!({
             "bundle": bundle_folder, "name": bundle.name(), "version": bundle.version(), "digest": bundle.digest(),
             "officer": name, "pin": officer.to_string(), "signers": signers,
+            "dropped": dropped,
         }),
         text: format!(
             "`{name}` signed `{}`, version {}, digest {}\n\
              as {officer}\n\
-             in its signatures stand: {}\n",
+             in its signatures stand: {}\n{older}",
             bundle.name(),
             bundle.version(),
             bundle.digest(),

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use consilium_link::wall_clock;
+use consilium_protocol::envelope::{Failure, Reader, reader_named_in};
 
 use crate::arguments::{Arguments, Command, Format, RunCommand};
-use crate::ending::{CliError, Ending, Exit, NoAnswer};
+use crate::ending::{CliError, Exit, NoAnswer};
 use crate::home::Home;
 use crate::output::{Answer, Streams, Terminal};
 use crate::{audit, budget, download, membership, policy, run_file, runs, stats};
@@ -40,9 +41,9 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, streams: &mut Streams<'
             Exit::Done.code()
         }
         Err(no_answer) => {
-            let ending = Ending::from(no_answer);
-            streams.conclude(format, Err(&ending));
-            ending.exit.code()
+            let failure = Failure::from(no_answer);
+            streams.conclude(format, Err(&failure));
+            failure.exit_code
         }
     }
 }
@@ -57,22 +58,14 @@ fn explain(error: &clap::Error, args: &[OsString], streams: &mut Streams<'_>) ->
         text.lines().for_each(|line| streams.say(line));
         return Exit::Done.code();
     }
-    if wants_json(args) {
-        let message = text.lines().next().unwrap_or_default();
-        let ending = Ending::usage(message.trim_start_matches("error: "));
-        streams.conclude(Format::Json, Err(&ending));
-    } else {
-        text.lines().for_each(|line| streams.note(line));
+    match reader_named_in(args) {
+        Reader::Program => {
+            let failure = Failure::of_usage("consilium", &text);
+            streams.conclude(Format::Json, Err(&failure));
+        }
+        Reader::Person => text.lines().for_each(|line| streams.note(line)),
     }
     Exit::Usage.code()
-}
-
-/// Whether a command line that is none asked for an envelope.
-fn wants_json(args: &[OsString]) -> bool {
-    let mut pairs = args.windows(2);
-    args.iter().any(|arg| arg == "--format=json")
-        || pairs
-            .any(|pair| matches!(pair, [option, value] if option == "--format" && value == "json"))
 }
 
 fn answer(arguments: Arguments, streams: &mut Streams<'_>) -> Result<Answer, NoAnswer> {

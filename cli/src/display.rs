@@ -1,10 +1,11 @@
 //! A run's progress for whoever looks on: a bar on a terminal, lines elsewhere.
 
+use consilium_protocol::envelope::printable;
 use consilium_protocol::message::RunEvent;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::moment::span;
-use crate::output::{Streams, Terminal, printable};
+use crate::output::{Streams, Terminal};
 use crate::progress::Progress;
 
 /// Shows a run's events on standard error as they come.

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use consilium_journal::{Fault as JournalFault, JournalError, VerifyError};
+use consilium_journal::{JournalError, VerifyError};
 use consilium_link::{CloseCode, Closed, DialError, IdentityError, LinkError};
+use consilium_protocol::envelope::{EXIT_USAGE, Failure};
 use consilium_protocol::message::{Fault, MessageError, RunState, RunSummary};
 use consilium_protocol::query::{FilterError, QueryError};
 use consilium_protocol::run::RunError;
@@ -32,7 +33,7 @@ impl Exit {
             Self::Refused => 1,
             Self::Unreachable => 2,
             Self::OutOfTime => 3,
-            Self::Usage => 64,
+            Self::Usage => EXIT_USAGE,
         }
     }
 }
@@ -142,17 +143,6 @@ pub(crate) enum CliError {
     System { what: String },
 }
 
-/// What is printed of it: a code for programs, a sentence and a remedy for people.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) exit: Exit,
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) remedy: String,
-    /// What there is to say in spite of it.
-    pub(crate) data: Option<Value>,
-}
-
 impl From<LinkError> for CliError {
     fn from(error: LinkError) -> Self {
         match error {
@@ -177,13 +167,14 @@ impl<E: Into<CliError>> From<E> for NoAnswer {
     }
 }
 
-impl From<NoAnswer> for Ending {
+impl From<NoAnswer> for Failure {
     fn from(no_answer: NoAnswer) -> Self {
+        let exit_code = Exit::Refused.code();
         match no_answer {
-            NoAnswer::Refused(refusal) => Self::of_refusal(refusal),
-            NoAnswer::RunNotFinished(run) => Self::of_run(&run),
+            NoAnswer::Refused(refusal) => of_refusal(refusal),
+            NoAnswer::RunNotFinished(run) => of_run(&run),
             NoAnswer::NoSiteAnswered { why, data } => Self {
-                exit: Exit::Refused,
+                exit_code,
                 code: "no-site-answered".to_owned(),
                 message: why,
                 remedy: "read what each site says, or ask others: --sites".to_owned(),
@@ -195,94 +186,58 @@ impl From<NoAnswer> for Ending {
                 remedy,
                 data,
             } => Self {
-                exit: Exit::Refused,
+                exit_code,
                 code: code.to_owned(),
                 message: why,
                 remedy: remedy.to_owned(),
                 data: Some(*data),
             },
-            NoAnswer::Failed(error) => Self::of_error(error),
+            NoAnswer::Failed(CliError::Fault(fault)) => Self {
+                exit_code,
+                code: "coordinator-fault".to_owned(),
+                remedy: fault.remedy.clone(),
+                message: CliError::Fault(fault).to_string(),
+                data: None,
+            },
+            NoAnswer::Failed(error) => {
+                let (exit, code) = class(&error);
+                Self::of_text(exit.code(), code, &error.to_string())
+            }
         }
     }
 }
 
-impl Ending {
-    /// A command line that is none.
-    pub(crate) fn usage(message: &str) -> Self {
-        Self {
-            exit: Exit::Usage,
-            code: "usage".to_owned(),
-            message: message.to_owned(),
-            remedy: "see what can be typed: consilium --help".to_owned(),
-            data: None,
+fn of_refusal(refusal: Refusal) -> Failure {
+    let exit = match refusal.code {
+        RefusalCode::NotAMember | RefusalCode::BadToken | RefusalCode::BadSignature => {
+            Exit::Unreachable
         }
-    }
+        _ => Exit::Refused,
+    };
+    Failure::of_refusal(exit.code(), refusal)
+}
 
-    fn of_refusal(refusal: Refusal) -> Self {
-        let exit = match refusal.code {
-            RefusalCode::NotAMember | RefusalCode::BadToken | RefusalCode::BadSignature => {
-                Exit::Unreachable
-            }
-            _ => Exit::Refused,
-        };
-        let rules = match refusal.rules.is_empty() {
-            true => String::new(),
-            false => format!(" (rule {})", refusal.rules.join(", ")),
-        };
-        Self {
-            exit,
-            code: refusal.code.to_string(),
-            message: format!("refused: {}{rules}", refusal.reason),
-            remedy: refusal.remedy,
-            data: None,
-        }
-    }
-
-    fn of_run(run: &RunSummary) -> Self {
-        let run_id = &run.run_id;
-        let state = run.state.as_str();
-        let cause = match run.cause.is_empty() {
-            true => String::new(),
-            false => format!(": {}", run.cause),
-        };
-        let verb = if run.state == RunState::Stopped {
-            "was "
-        } else {
-            ""
-        };
-        Self {
-            exit: Exit::Refused,
-            code: format!("run-{state}"),
-            message: format!(
-                "run `{run_id}` {verb}{state} after round {} of {}{cause}",
-                run.round, run.rounds
-            ),
-            remedy: format!("once the cause is gone: consilium run resume {run_id}"),
-            data: Some(json!({ "run": run })),
-        }
-    }
-
-    fn of_error(error: CliError) -> Self {
-        if let CliError::Fault(fault) = &error {
-            return Self {
-                exit: Exit::Refused,
-                code: "coordinator-fault".to_owned(),
-                message: error.to_string(),
-                remedy: fault.remedy.clone(),
-                data: None,
-            };
-        }
-        let (exit, code) = class(&error);
-        let text = error.to_string();
-        // The messages of this house say what happened, then `; ` what to do about it.
-        let (message, remedy) = text.rsplit_once("; ").unwrap_or((&text, ""));
-        Self {
-            exit,
-            code: code.to_owned(),
-            message: message.to_owned(),
-            remedy: remedy.to_owned(),
-            data: None,
-        }
+fn of_run(run: &RunSummary) -> Failure {
+    let run_id = &run.run_id;
+    let state = run.state.as_str();
+    let cause = match run.cause.is_empty() {
+        true => String::new(),
+        false => format!(": {}", run.cause),
+    };
+    let verb = if run.state == RunState::Stopped {
+        "was "
+    } else {
+        ""
+    };
+    Failure {
+        exit_code: Exit::Refused.code(),
+        code: format!("run-{state}"),
+        message: format!(
+            "run `{run_id}` {verb}{state} after round {} of {}{cause}",
+            run.round, run.rounds
+        ),
+        remedy: format!("once the cause is gone: consilium run resume {run_id}"),
+        data: Some(json!({ "run": run })),
     }
 }
 
@@ -300,7 +255,7 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::Identity(_) => (Exit::Unreachable, "bad-credentials"),
         CliError::Token(_) => (Exit::Unreachable, "bad-token"),
         CliError::Untrustworthy { .. } => (Exit::Unreachable, "untrustworthy-coordinator"),
-        CliError::Dial(error) => (Exit::Unreachable, dial_code(error)),
+        CliError::Dial(error) => (Exit::Unreachable, error.code()),
         CliError::Link(_) => (Exit::Unreachable, "connection-lost"),
         CliError::NotAdmitted { .. } => (Exit::Unreachable, "not-admitted"),
         CliError::NotFoundAgain { .. } => (Exit::Unreachable, "not-found-again"),
@@ -315,50 +270,20 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::Filter(_) => (Exit::Usage, "bad-filter"),
         CliError::Query(_) => (Exit::Usage, "bad-query"),
         CliError::Verify(error) => (Exit::Refused, verify_code(error)),
-        CliError::Journal(JournalError::Damaged(damage)) => {
-            (Exit::Refused, fault_code(damage.fault))
-        }
-        CliError::Journal(JournalError::NoJournal { .. }) => (Exit::Refused, "no-journal"),
-        CliError::Journal(_) => (Exit::Refused, "journal-unreadable"),
+        CliError::Journal(error) => (Exit::Refused, error.code()),
         CliError::Audit(error) => (Exit::Refused, error.code()),
         CliError::Policy(error) => (Exit::Refused, error.code()),
         CliError::System { .. } => (Exit::Refused, "system"),
     }
 }
 
-fn dial_code(error: &DialError) -> &'static str {
-    match error {
-        DialError::TimedOut { .. } => "no-answer",
-        DialError::UnknownHost { .. } => "unknown-host",
-        DialError::NotAnAddress { .. } => "bad-address",
-        DialError::WrongConsortium { .. } => "wrong-consortium",
-        // Whether it hears of it while it dials or just after: one code.
-        DialError::Evicted { .. } => "not-admitted",
-        DialError::CertificateExpired { .. } => "certificate-expired",
-        DialError::Busy { .. } => "busy",
-        DialError::VersionMismatch { .. } => "other-version",
-        _ => "not-connected",
-    }
-}
-
 fn verify_code(error: &VerifyError) -> &'static str {
     match error {
         VerifyError::NoJournal { .. } => "no-journal",
-        VerifyError::Damaged(damage) => fault_code(damage.fault),
+        VerifyError::Damaged(damage) => damage.fault.code(),
         VerifyError::Truncated { .. } => "journal-cut",
         VerifyError::Rewritten { .. } | VerifyError::OtherRoot { .. } => "journal-rewritten",
         VerifyError::Unreadable(_) => "journal-unreadable",
-    }
-}
-
-fn fault_code(fault: JournalFault) -> &'static str {
-    match fault {
-        JournalFault::Edited | JournalFault::Unchained => "journal-edited",
-        JournalFault::Reordered { .. } => "journal-reordered",
-        JournalFault::Missing { .. } => "journal-entries-missing",
-        JournalFault::Cut => "journal-cut",
-        JournalFault::Foreign => "journal-foreign",
-        JournalFault::Version(_) => "journal-version",
     }
 }
 
@@ -366,7 +291,7 @@ fn fault_code(fault: JournalFault) -> &'static str {
 mod tests {
     use super::*;
 
-    fn ending(no_answer: impl Into<NoAnswer>) -> Ending {
+    fn ending(no_answer: impl Into<NoAnswer>) -> Failure {
         no_answer.into().into()
     }
 
@@ -378,7 +303,7 @@ mod tests {
             "list them",
         ));
         assert_eq!(
-            (refused.exit.code(), refused.code.as_str()),
+            (refused.exit_code, refused.code.as_str()),
             (1, "unknown-run")
         );
         assert_eq!(
@@ -387,21 +312,21 @@ mod tests {
         );
         let stranger =
             ending(Refusal::new(RefusalCode::BadToken, "used", "").by_rules(vec!["r1".into()]));
-        assert_eq!(stranger.exit.code(), 2);
+        assert_eq!(stranger.exit_code, 2);
         assert_eq!(stranger.message, "refused: used (rule r1)");
     }
 
     #[test]
     fn a_message_and_its_remedy_are_told_apart() {
         let error = ending(CliError::NotEnrolled { home: "/h".into() });
-        assert_eq!(error.exit.code(), 2);
+        assert_eq!(error.exit_code, 2);
         assert_eq!(error.message, "there is no member in `/h`");
         assert!(error.remedy.starts_with("enrol first"));
         let out_of_time = ending(CliError::OutOfTime {
             run_id: "r-1".parse().unwrap(),
             waited_s: 5,
         });
-        assert_eq!(out_of_time.exit.code(), 3);
+        assert_eq!(out_of_time.exit_code, 3);
         assert!(out_of_time.remedy.ends_with("consilium run wait r-1"));
     }
 
@@ -419,11 +344,8 @@ mod tests {
             ended_at_ms: 2,
             cause: "stopped by ada".into(),
         };
-        let ending = Ending::from(NoAnswer::RunNotFinished(Box::new(run)));
-        assert_eq!(
-            (ending.exit.code(), ending.code.as_str()),
-            (1, "run-stopped")
-        );
+        let ending = Failure::from(NoAnswer::RunNotFinished(Box::new(run)));
+        assert_eq!((ending.exit_code, ending.code.as_str()), (1, "run-stopped"));
         assert_eq!(
             ending.message,
             "run `r-1` was stopped after round 3 of 15: stopped by ada"

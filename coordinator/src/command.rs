@@ -1,16 +1,19 @@
 //! `consilium-coordinator`: what its operator types.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use consilium_journal::{Journal, Limits};
 use consilium_link::{
-    CertificateAuthority, Credentials, Fingerprint, Identity, MemberKey, wall_clock,
+    CertificateAuthority, Credentials, Fingerprint, Identity, Lives, MemberKey, serve_in_lives,
+    wall_clock,
 };
+use consilium_protocol::envelope::{self, EXIT_USAGE, Failure, Reader, reader_named_in};
 use consilium_protocol::{MemberName, Millis, Role};
 use serde_json::{Value, json};
 
@@ -69,12 +72,14 @@ enum Command {
 
 /// Runs the command line; the binary's whole `main`.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            error.print().ok();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(error) => return ExitCode::from(explain(&error, &typed)),
+    };
+    let reader = match arguments.format {
+        Format::Text => Reader::Person,
+        Format::Json => Reader::Program,
     };
     let done = match &arguments.command {
         Command::Init {
@@ -82,16 +87,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             name,
             listen,
             admin,
-        } => init(folder, name, *listen, admin).map(|data| report(arguments.format, &data)),
-        Command::Run { folder } => serve(folder, arguments.format),
+        } => init(folder, name, *listen, admin).map(|data| report(reader, &data)),
+        Command::Run { folder } => serve(folder, reader),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report_error(arguments.format, &error);
+            let failure = Failure::of_text(1, error.code(), &error.to_string());
+            conclude(reader, Err(&failure));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help and version are answers; everything else that clap says is a wrong command line.
+fn explain(error: &clap::Error, typed: &[OsString]) -> u8 {
+    match reader_named_in(typed) {
+        Reader::Program if error.use_stderr() => {
+            let said = error.render().to_string();
+            let failure = Failure::of_usage("consilium-coordinator", &said);
+            conclude(Reader::Program, Err(&failure));
+        }
+        _ => drop(error.print()),
+    }
+    if error.use_stderr() { EXIT_USAGE } else { 0 }
 }
 
 fn init(
@@ -105,9 +124,8 @@ fn init(
     let mut entries =
         std::fs::read_dir(root).map_err(disk(format!("cannot read `{}`", root.display())))?;
     if entries.next().is_some() {
-        return Err(CoordinatorError::Disk {
-            what: format!("`{}` is not empty; choose a new folder", root.display()),
-            source: std::io::ErrorKind::AlreadyExists.into(),
+        return Err(CoordinatorError::NotEmpty {
+            folder: root.to_owned(),
         });
     }
     let folder = Folder::new(root);
@@ -210,65 +228,36 @@ fn write_new(path: &Path, text: &str) -> Result<(), CoordinatorError> {
     })
 }
 
-fn serve(root: &Path, format: Format) -> Result<(), CoordinatorError> {
+fn serve(root: &Path, reader: Reader) -> Result<(), CoordinatorError> {
     consilium_link::log_to_stderr();
-    let coordinator = Coordinator::open(root)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CoordinatorError::Disk {
-            what: "cannot start the runtime".into(),
-            source,
-        })?;
-    runtime.block_on(async {
-        let (stop, shutdown) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move {
-            consilium_link::asked_to_stop().await;
-            stop.send_replace(true);
-        });
-        server::serve(coordinator, shutdown, |address| {
-            report(format, &json!({ "listening": address.to_string() }));
+    let lives = Lives {
+        runtime: || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build();
+            runtime.map_err(|source| CoordinatorError::Disk {
+                what: "cannot start the runtime".into(),
+                source,
+            })
+        },
+        open: || Coordinator::open(root),
+        failure: |coordinator: &Arc<Coordinator>| coordinator.storage_failure(),
+        may_pass: CoordinatorError::is_of_storage,
+    };
+    // Said once, whatever happens to the disk later.
+    let said = OnceLock::new();
+    serve_in_lives(&lives, async |coordinator: &Arc<Coordinator>, shutdown| {
+        server::serve(coordinator.clone(), shutdown, |address| {
+            said.get_or_init(|| report(reader, &json!({ "listening": address.to_string() })));
         })
         .await
     })
 }
 
-/// Prints a result: lines for people, one envelope for programs.
-fn report(format: Format, data: &Value) {
-    let mut out = std::io::stdout().lock();
-    let written = match format {
-        Format::Json => {
-            let envelope =
-                json!({ "schema_version": 1, "status": "ok", "exit_code": 0, "data": data });
-            writeln!(out, "{envelope}")
-        }
-        Format::Text => data
-            .as_object()
-            .into_iter()
-            .flatten()
-            .try_for_each(|(key, value)| match value {
-                Value::Array(steps) => steps.iter().try_for_each(|step| {
-                    writeln!(out, "{key}: {}", step.as_str().unwrap_or_default())
-                }),
-                Value::String(text) => writeln!(out, "{key}: {text}"),
-                other => writeln!(out, "{key}: {other}"),
-            }),
-    };
-    // A reader that went away is no failure of ours.
-    written.and_then(|()| out.flush()).ok();
+fn report(reader: Reader, data: &Value) {
+    conclude(reader, Ok((&envelope::lines_of(data), data)));
 }
 
-fn report_error(format: Format, error: &CoordinatorError) {
-    match format {
-        Format::Json => {
-            let envelope = json!({
-                "schema_version": 1, "status": "error", "exit_code": 1,
-                "error": { "message": error.to_string() },
-            });
-            writeln!(std::io::stdout(), "{envelope}").ok();
-        }
-        Format::Text => {
-            writeln!(std::io::stderr(), "error: {error}").ok();
-        }
-    }
+fn conclude(reader: Reader, ended: Result<(&str, &Value), &Failure>) {
+    envelope::conclude(reader, ended, &mut io::stdout(), &mut io::stderr());
 }

@@ -1,12 +1,15 @@
 //! The coordinator's state, and the one door to its journal.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use consilium_journal::checkpoint::Witness;
 use consilium_journal::{Journal, JournalError, Limits};
-use consilium_link::{CertificateAuthority, Connection, Credentials, IdentityError, wall_clock};
+use consilium_link::{
+    CertificateAuthority, Connection, Credentials, IdentityError, ListenError, StorageFailure,
+    wall_clock,
+};
 use consilium_protocol::{MemberName, Millis, Refusal, Role, RunId, SiteName};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
@@ -32,6 +35,8 @@ pub struct Coordinator {
     pub witness: Witness,
     journal: Journal,
     index: Index,
+    /// Why the index is behind the journal, if it is.
+    index_failed: OnceLock<String>,
     books: Mutex<Books>,
     /// Held from an entry's journal to its index, so that both have one order.
     pen: Mutex<()>,
@@ -80,7 +85,9 @@ pub enum CoordinatorError {
     #[error(transparent)]
     Index(#[from] IndexError),
     #[error(transparent)]
-    Listen(#[from] consilium_link::ListenError),
+    Listen(#[from] ListenError),
+    #[error("`{}` is not empty; choose a new folder", .folder.display())]
+    NotEmpty { folder: PathBuf },
     #[error("{what}: {source}")]
     Disk {
         what: String,
@@ -88,6 +95,38 @@ pub enum CoordinatorError {
     },
     #[error("a background task ended unexpectedly: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl CoordinatorError {
+    /// Whether the disk is to blame, and not what lies on it.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Journal(error) => error.is_of_storage(),
+            Self::Index(_) | Self::Disk { .. } => true,
+            Self::Config(_)
+            | Self::Identity(_)
+            | Self::Listen(_)
+            | Self::NotEmpty { .. }
+            | Self::Task(_) => false,
+        }
+    }
+
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "bad-configuration",
+            Self::Identity(_) => "bad-credentials",
+            Self::Journal(error) => error.code(),
+            Self::Index(_) => "index-failed",
+            Self::Listen(ListenError::PortInUse { .. }) => "port-in-use",
+            Self::Listen(_) => "cannot-listen",
+            Self::NotEmpty { .. } => "exists",
+            Self::Disk { .. } => "disk-failed",
+            Self::Task(_) => "system",
+        }
+    }
 }
 
 impl Coordinator {
@@ -126,6 +165,7 @@ impl Coordinator {
             credentials,
             journal,
             index,
+            index_failed: OnceLock::new(),
             books: Mutex::new(Books {
                 members,
                 ..Books::default()
@@ -184,9 +224,19 @@ impl Coordinator {
 
     /// Only with the pen in hand.
     fn write(&self, event: &Event) -> Result<Option<RunRecord>, CoordinatorError> {
+        if let Some(cause) = self.index_failed.get() {
+            return Err(CoordinatorError::Disk {
+                what: "the index is behind the journal".into(),
+                source: std::io::Error::other(cause.clone()),
+            });
+        }
         let at_ms = self.now().0;
         self.journal.append_json(at_ms, event.kind(), event)?;
-        let record = self.index.apply(event, at_ms, self.journal.head())?;
+        let head = self.journal.head();
+        let applied = self.index.apply(event, at_ms, head);
+        let record = applied.inspect_err(|error| {
+            self.index_failed.get_or_init(|| error.to_string());
+        })?;
         let mut books = self.books();
         books.members.apply(event);
         if let (Some(record), Some(run_id)) = (&record, event.run_id())
@@ -195,6 +245,22 @@ impl Coordinator {
             live.events.send_replace(record.events);
         }
         Ok(record)
+    }
+
+    /// What of the storage failed, so that nothing more is recorded until this is opened anew.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<StorageFailure> {
+        if let Some(cause) = self.journal.failure() {
+            return Some(StorageFailure {
+                folder: self.folder.journal(),
+                cause: cause.to_string(),
+            });
+        }
+        // An entry that the index lacks is in the journal: only opening anew brings both together.
+        self.index_failed.get().map(|cause| StorageFailure {
+            folder: self.folder.index(),
+            cause: cause.clone(),
+        })
     }
 
     /// The index, for reading.

@@ -157,7 +157,13 @@ async fn next_request(connection: &Connection) -> Result<Asked, LinkError> {
         match stream.receive_within::<wire::Request>(wait).await {
             Ok(wire) => return Ok((Request::try_from(wire), stream)),
             Err(error) => {
-                tracing::warn!(%error, "a request could not be read");
+                match connection.peer() {
+                    Peer::Stranger => {
+                        let address = connection.peer_address();
+                        tracing::warn!(%address, %error, "a stranger's request could not be read");
+                    }
+                    peer => tracing::warn!(%peer, %error, "a request could not be read"),
+                }
                 stream.stop(1);
             }
         }
@@ -181,9 +187,13 @@ async fn answer(
         }
         Ok(request) => {
             let name = request.name();
+            let peer = caller.as_ref().map_or_else(
+                || "a stranger".to_owned(),
+                |caller| format!("{} {}", caller.role, caller.name),
+            );
             let answered = session::answer(&coordinator, caller, request, &mut stream).await;
             if let Err(error) = &answered {
-                tracing::warn!(request = name, %error, "a request was not answered to its end");
+                tracing::warn!(peer, request = name, %error, "a request was not answered to its end");
             }
             answered
         }

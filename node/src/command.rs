@@ -1,12 +1,15 @@
 //! `consilium-node`: what a site's operator types.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use consilium_link::{Lives, serve_in_lives};
 use consilium_protocol::Digest;
+use consilium_protocol::envelope::{self, EXIT_USAGE, Failure, Reader, reader_named_in};
 use consilium_protocol::token::EnrolmentToken;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
@@ -125,54 +128,67 @@ enum OutboxWord {
 
 /// Runs the command line; the binary's whole `main`.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let typed: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = match Arguments::try_parse_from(&typed) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            error.print().ok();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(error) => return ExitCode::from(explain(&error, &typed)),
     };
-    let format = arguments.format;
+    let reader = match arguments.format {
+        Format::Text => Reader::Person,
+        Format::Json => Reader::Program,
+    };
     let done = match arguments.command {
         Command::Init {
             folder,
             coordinator,
             token_file,
-        } => init(&folder, &coordinator, &token_file).map(|data| report(format, 0, &data)),
-        Command::Check { folder } => check(&folder, format),
+        } => init(&folder, &coordinator, &token_file).map(|data| report(reader, &data)),
+        Command::Check { folder } => check(&folder, reader),
         Command::Run { folder } => serve(&folder),
-        Command::Status { folder } => status(&folder).map(|data| report(format, 0, &data)),
+        Command::Status { folder } => status(&folder).map(|data| report(reader, &data)),
         Command::Approvals { folder, word } => {
             let word = word.map(|ApprovalWord::Approve { hash, key }| (hash, key));
-            officers_word(&folder, Wanted::Approval, word).map(|data| report(format, 0, &data))
+            officers_word(&folder, Wanted::Approval, word).map(|data| report(reader, &data))
         }
         Command::Outbox { folder, word } => {
             let word = word.map(|OutboxWord::Release { hash, key }| (hash, key));
-            officers_word(&folder, Wanted::Release, word).map(|data| report(format, 0, &data))
+            officers_word(&folder, Wanted::Release, word).map(|data| report(reader, &data))
         }
-        Command::Budget { folder } => budget(&folder, format).map(|data| report(format, 0, &data)),
+        Command::Budget { folder } => budget(&folder, reader).map(|data| report(reader, &data)),
     };
     match done {
         Ok(code) => code,
         Err(error) => {
-            report_error(format, &error);
-            ExitCode::from(exit_code(&error))
+            let failure = failure_of(error);
+            conclude(reader, Err(&failure));
+            ExitCode::from(failure.exit_code)
         }
     }
 }
 
-/// 2 where the other side or the way to it is the matter, else 1.
-fn exit_code(error: &EnrolError) -> u8 {
+/// Help and version are answers; everything else that clap says is a wrong command line.
+fn explain(error: &clap::Error, typed: &[OsString]) -> u8 {
+    match reader_named_in(typed) {
+        Reader::Program if error.use_stderr() => {
+            let failure = Failure::of_usage("consilium-node", &error.render().to_string());
+            conclude(Reader::Program, Err(&failure));
+        }
+        _ => drop(error.print()),
+    }
+    if error.use_stderr() { EXIT_USAGE } else { 0 }
+}
+
+/// Exit code 2 where the other side or the way to it is the matter, else 1.
+fn failure_of(error: EnrolError) -> Failure {
     match error {
-        EnrolError::Dial(_) | EnrolError::Refused(_) => 2,
-        _ => 1,
+        EnrolError::Refused(refusal) => Failure::of_refusal(2, refusal),
+        EnrolError::Dial(error) => Failure::of_text(2, error.code(), &error.to_string()),
+        other => Failure::of_text(1, other.code(), &other.to_string()),
     }
 }
 
 fn init(folder: &Path, coordinator: &str, token_file: &Path) -> Result<Value, EnrolError> {
-    let token: EnrolmentToken = read_token(token_file)?.parse().map_err(
-        |error: consilium_protocol::token::TokenError| EnrolError::Answer(error.to_string()),
-    )?;
+    let token: EnrolmentToken = read_token(token_file)?.parse()?;
     let credentials = runtime()?.block_on(enrol::enrol(folder, coordinator, &token))?;
     Ok(json!({
         "site": credentials.identity().name,
@@ -204,8 +220,8 @@ fn read_token(path: &Path) -> Result<String, NodeError> {
     Ok(text)
 }
 
-fn check(folder: &Path, format: Format) -> Result<ExitCode, EnrolError> {
-    let bar = match std::io::stderr().is_terminal() {
+fn check(folder: &Path, reader: Reader) -> Result<ExitCode, EnrolError> {
+    let bar = match io::stderr().is_terminal() {
         true => ProgressBar::new_spinner(),
         false => ProgressBar::hidden(),
     };
@@ -214,17 +230,25 @@ fn check(folder: &Path, format: Format) -> Result<ExitCode, EnrolError> {
         bar.tick();
     }));
     bar.finish_and_clear();
-    let bad = findings
-        .iter()
-        .any(|finding| finding.standing == Standing::Bad);
-    let code = u8::from(bad);
-    match format {
-        Format::Json => {
-            report(format, code, &json!({ "findings": findings }));
-        }
-        Format::Text => findings.iter().for_each(print_finding),
+    if reader == Reader::Person {
+        findings.iter().for_each(print_finding);
     }
-    Ok(ExitCode::from(code))
+    let bad = findings.iter().filter(|f| f.standing == Standing::Bad);
+    let bad: Vec<&str> = bad.map(|finding| finding.check).collect();
+    let data = json!({ "findings": findings });
+    if bad.is_empty() {
+        conclude(reader, Ok(("", &data)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let failure = Failure {
+        exit_code: 1,
+        code: "check-failed".into(),
+        message: format!("the node cannot serve as it is: {}", bad.join(", ")),
+        remedy: "do what each finding says, and check again".into(),
+        data: Some(data),
+    };
+    conclude(reader, Err(&failure));
+    Ok(ExitCode::from(failure.exit_code))
 }
 
 fn print_finding(finding: &Finding) {
@@ -242,14 +266,14 @@ fn print_finding(finding: &Finding) {
 
 fn serve(folder: &Path) -> Result<ExitCode, EnrolError> {
     consilium_link::log_to_stderr();
-    let node = Node::open(folder)?;
-    runtime()?.block_on(async {
-        let (stop, shutdown) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move {
-            consilium_link::asked_to_stop().await;
-            stop.send_replace(true);
-        });
-        server::serve(node, shutdown).await
+    let lives = Lives {
+        runtime,
+        open: || Node::open(folder),
+        failure: |node: &Arc<Node>| node.storage_failure(),
+        may_pass: NodeError::is_of_storage,
+    };
+    serve_in_lives(&lives, async |node: &Arc<Node>, shutdown| {
+        server::serve(node.clone(), shutdown).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -277,9 +301,9 @@ fn officers_word(
 }
 
 /// People read the lines, programs the figures.
-fn budget(folder: &Path, format: Format) -> Result<Value, EnrolError> {
+fn budget(folder: &Path, reader: Reader) -> Result<Value, EnrolError> {
     let mut told = officer::budget(folder)?;
-    if let (Format::Text, Some(told)) = (format, told.as_object_mut()) {
+    if let (Reader::Person, Some(told)) = (reader, told.as_object_mut()) {
         told.remove("datasets");
     }
     Ok(told)
@@ -295,47 +319,11 @@ fn runtime() -> Result<tokio::runtime::Runtime, NodeError> {
         })
 }
 
-/// Prints a result: lines for people, one envelope for programs.
-fn report(format: Format, code: u8, data: &Value) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let written = match format {
-        Format::Json => {
-            let status = if code == 0 { "ok" } else { "error" };
-            writeln!(
-                out,
-                "{}",
-                json!({ "schema_version": 1, "status": status, "exit_code": code, "data": data })
-            )
-        }
-        Format::Text => data
-            .as_object()
-            .into_iter()
-            .flatten()
-            .try_for_each(|(key, value)| match value {
-                Value::Array(lines) => lines.iter().try_for_each(|line| match line.as_str() {
-                    Some(text) => writeln!(out, "{key}: {text}"),
-                    None => writeln!(out, "{key}: {line}"),
-                }),
-                Value::String(text) => writeln!(out, "{key}: {text}"),
-                other => writeln!(out, "{key}: {other}"),
-            }),
-    };
-    // A reader that went away is no failure of ours.
-    written.and_then(|()| out.flush()).ok();
-    ExitCode::from(code)
+fn report(reader: Reader, data: &Value) -> ExitCode {
+    conclude(reader, Ok((&envelope::lines_of(data), data)));
+    ExitCode::SUCCESS
 }
 
-fn report_error(format: Format, error: &EnrolError) {
-    match format {
-        Format::Json => {
-            let envelope = json!({
-                "schema_version": 1, "status": "error", "exit_code": exit_code(error),
-                "error": { "message": error.to_string() },
-            });
-            writeln!(std::io::stdout(), "{envelope}").ok();
-        }
-        Format::Text => {
-            writeln!(std::io::stderr(), "error: {error}").ok();
-        }
-    }
+fn conclude(reader: Reader, ended: Result<(&str, &Value), &Failure>) {
+    envelope::conclude(reader, ended, &mut io::stdout(), &mut io::stderr());
 }

@@ -7,7 +7,7 @@ use consilium_link::{
     write_whole,
 };
 use consilium_protocol::message::{Request, Response};
-use consilium_protocol::token::EnrolmentToken;
+use consilium_protocol::token::{EnrolmentToken, TokenError};
 use consilium_protocol::{Refusal, Role};
 
 use crate::config::{FILE_NAME, Folder, TEMPLATE};
@@ -38,10 +38,29 @@ pub enum EnrolError {
     Dial(#[from] DialError),
     #[error("the coordinator refuses: {0}")]
     Refused(Refusal),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("the coordinator did not answer as expected: {0}")]
     Answer(String),
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl EnrolError {
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotASite { .. } => "not-a-site",
+            Self::Exists { .. } => "exists",
+            Self::CutShort { .. } => "enrolment-cut-short",
+            Self::Dial(error) => error.code(),
+            Self::Refused(refusal) => refusal.code.as_str(),
+            Self::Token(_) => "bad-token",
+            Self::Answer(_) => "bad-answer",
+            Self::Node(error) => error.code(),
+        }
+    }
 }
 
 /// Enrols this site: the token says which, and which consortium to trust.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use consilium_journal::{Journal, JournalError, Limits};
-use consilium_link::{Credentials, IdentityError, verify_run_file, wall_clock};
+use consilium_link::{Credentials, IdentityError, StorageFailure, verify_run_file, wall_clock};
 use consilium_policies::{Ask, Researcher};
 use consilium_protocol::message::SignedRun;
 use consilium_protocol::run::{RunError, RunSpec};
@@ -84,6 +84,53 @@ pub enum NodeError {
         what: String,
         source: std::io::Error,
     },
+}
+
+impl NodeError {
+    /// Whether the disk is to blame, and not what lies on it.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::Journal(error)
+            | Self::Gate(
+                GateFault::Journal { cause: error, .. } | GateFault::Vault { cause: error, .. },
+            )
+            | Self::Testimony(TestimonyError::Journal(error)) => error.is_of_storage(),
+            Self::Gate(GateFault::System { .. })
+            | Self::Testimony(TestimonyError::File(_))
+            | Self::Store(StoreError::Disk { .. })
+            | Self::System { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "bad-configuration",
+            Self::Identity(_) | Self::Approval(ApprovalError::Key(_)) => "bad-credentials",
+            Self::NotASite { .. } => "not-a-site",
+            Self::Journal(error)
+            | Self::Gate(
+                GateFault::Journal { cause: error, .. } | GateFault::Vault { cause: error, .. },
+            )
+            | Self::Testimony(TestimonyError::Journal(error)) => error.code(),
+            Self::Gate(GateFault::VaultLost { .. }) => "vault-lost",
+            Self::Gate(GateFault::VaultUnreadable { .. }) => "vault-unreadable",
+            Self::Gate(_) => "gate-failed",
+            Self::Approval(ApprovalError::Unknown { .. }) => "unknown-hash",
+            Self::Approval(ApprovalError::Changed { .. }) => "text-changed",
+            Self::Approval(ApprovalError::NotAnOfficer { .. }) => "not-an-officer",
+            Self::Approval(ApprovalError::File { .. })
+            | Self::Testimony(TestimonyError::File(_))
+            | Self::Store(StoreError::Disk { .. }) => "disk-failed",
+            Self::Testimony(_) => "checkpoints-failed",
+            Self::Store(StoreError::Damaged { .. }) => "run-damaged",
+            Self::Device(_) => "no-device",
+            Self::System { .. } => "system",
+        }
+    }
 }
 
 /// A run file that this site cannot take for what it claims to be.
@@ -167,6 +214,20 @@ impl Node {
             training: Arc::new(Semaphore::new(TRAININGS_AT_ONCE)),
             run_locks: Mutex::new(BTreeMap::new()),
         }))
+    }
+
+    /// What of the storage failed, so that nothing more leaves until this is opened anew.
+    #[must_use]
+    pub fn storage_failure(&self) -> Option<StorageFailure> {
+        let (folder, cause) = match (self.gate.journal_failure(), self.gate.vault_failure()) {
+            (Some(cause), _) => (self.folder.journal(), cause),
+            (None, Some(cause)) => (self.folder.vault(), cause),
+            (None, None) => return None,
+        };
+        Some(StorageFailure {
+            folder,
+            cause: cause.to_string(),
+        })
     }
 
     /// The node's credentials as they are now.

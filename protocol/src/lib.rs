@@ -1,10 +1,11 @@
 //! What is said between the parties of a consortium: ids, limits, messages,
-//! frames, refusals, the run file, the query, the model catalogue, and the shape of a core.
+//! frames, refusals, the run file, what the programs print, the query, the model catalogue, and the shape of a core.
 //!
 //! Pure: nothing here reads a clock, a socket, a file or the system's randomness.
 //! How messages travel is the crate `consilium-link`.
 
 pub mod digest;
+pub mod envelope;
 pub mod frame;
 pub mod ids;
 pub mod limits;

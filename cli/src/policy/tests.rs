@@ -7,13 +7,13 @@ use consilium_journal::{Journal, Limits};
 use consilium_policies::entry::{PASS_RESERVED, PassReserved};
 use consilium_policies::{Action, Ask, Day, Facts, Researcher, StatisticKind};
 use consilium_privacy::Cost;
+use consilium_protocol::envelope::Failure;
 use consilium_protocol::{Digest, Millis, Role};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
 use crate::command::execute;
-use crate::ending::Ending;
 use crate::output::Terminal;
 
 /// A folder in which everything of one test lies.
@@ -94,10 +94,10 @@ fn with_streams<T>(work: impl FnOnce(&mut Streams<'_>) -> T) -> (T, String, Stri
 }
 
 /// Answers the questions of `policy new` line by line; what went wrong, and what was asked.
-fn interviewed(folder: &str, answers: &str) -> (Result<Answer, Ending>, String) {
+fn interviewed(folder: &str, answers: &str) -> (Result<Answer, Failure>, String) {
     let (answer, _, err) =
         with_streams(|streams| new::ask(Path::new(folder), &mut answers.as_bytes(), streams));
-    (answer.map_err(Ending::from), err)
+    (answer.map_err(Failure::from), err)
 }
 
 /// Every question answered as its brackets say.
@@ -165,6 +165,44 @@ fn two_officers_bring_a_new_policy_before_the_node() {
         out.contains("the signatures of olga, otto are good"),
         "{out}"
     );
+}
+
+#[test]
+fn who_signed_older_files_is_named_as_soon_as_another_signs() {
+    let desk = Desk::new();
+    let bundle = desk.at("bundle");
+    assert_eq!(desk.types(&["new", &bundle, "--from", "consortium"]).0, 0);
+    let officers = ["olga", "otto"];
+    officers.iter().for_each(|name| drop(desk.officer(name)));
+    let signs = |name: &str| {
+        let key = desk.at(name);
+        let (code, envelope) = desk.asks(&["sign", &bundle, "--key", &key, "--officer", name]);
+        assert_eq!(code, 0, "{envelope}");
+        envelope["data"].clone()
+    };
+    signs("olga");
+    let second = signs("otto");
+    assert_eq!(second["dropped"], serde_json::json!([]));
+    assert_eq!(second["signers"], serde_json::json!(["olga", "otto"]));
+    desk.replaces(
+        "bundle/policy.toml",
+        "floor-patients = 11",
+        "floor-patients = 20",
+    );
+    let after = signs("olga");
+    assert_eq!(after["dropped"], serde_json::json!(["otto"]));
+    assert_eq!(after["signers"], serde_json::json!(["olga"]));
+    // Signed again without a change, nothing goes.
+    assert_eq!(signs("olga")["dropped"], serde_json::json!([]));
+    // Of signatures that do not say what they are under, nothing is known.
+    let file = desk.at("bundle/signatures.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let older: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("bundle"))
+        .collect();
+    fs::write(&file, older.join("\n")).unwrap();
+    assert_eq!(signs("otto")["dropped"], serde_json::json!(["olga"]));
 }
 
 #[test]

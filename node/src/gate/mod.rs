@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use consilium_journal::Journal;
+use consilium_journal::{Journal, JournalError};
 use consilium_policies::entry::{
     BUNDLE_INSTALLED, BUNDLE_REFUSED, BundleInstalled, BundleRefused, PASS_ABANDONED,
     PassAbandoned, PassReserved,
@@ -405,6 +405,18 @@ impl Gate {
     }
 
     /// Journals what became of a new bundle.
+    /// The error after which the journal takes nothing more, and so nothing leaves, until the gate is opened anew.
+    #[must_use]
+    pub fn journal_failure(&self) -> Option<Arc<JournalError>> {
+        self.journal.failure()
+    }
+
+    /// As [`Gate::journal_failure`], of the vault.
+    #[must_use]
+    pub fn vault_failure(&self) -> Option<Arc<JournalError>> {
+        self.vault.failure()
+    }
+
     fn hear(&self, news: News<'_>, now: Millis) -> Result<(), GateFault> {
         match news {
             News::Installed { bundle, officers } => {

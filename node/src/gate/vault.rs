@@ -155,6 +155,11 @@ impl Vault {
         Ok((vault, found))
     }
 
+    /// The error after which nothing more is taken.
+    pub(super) fn failure(&self) -> Option<Arc<JournalError>> {
+        self.journal.failure()
+    }
+
     /// The numbers of patients, given what tells each apart; new ones are written down with the next entry.
     pub(super) fn numbers<'a>(
         &self,

@@ -41,6 +41,21 @@ pub enum Fault {
     Version(u32),
 }
 
+impl Fault {
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Edited | Self::Unchained => "journal-edited",
+            Self::Reordered { .. } => "journal-reordered",
+            Self::Missing { .. } => "journal-entries-missing",
+            Self::Cut => "journal-cut",
+            Self::Foreign => "journal-foreign",
+            Self::Version(_) => "journal-version",
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

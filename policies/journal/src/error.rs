@@ -25,7 +25,7 @@ pub enum JournalError {
     #[error("the journal is damaged: {0}")]
     Damaged(Damage),
     /// The disk is full.
-    #[error("the disk is full, could not {doing} `{file}`; free some space and restart")]
+    #[error("the disk is full, could not {doing} `{file}`; free some space")]
     Full {
         /// What was attempted.
         doing: &'static str,
@@ -124,6 +124,27 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Damaged(damage) => damage.fault.code(),
+            Self::NoJournal { .. } => "no-journal",
+            Self::Locked { .. } => "journal-in-use",
+            Self::Full { .. } => "disk-full",
+            _ => "journal-unreadable",
+        }
+    }
+
+    /// Whether the storage is to blame, and not what lies on it: once it is good again, opening anew may help.
+    #[must_use]
+    pub fn is_of_storage(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. } | Self::Storage { .. } | Self::Poisoned { .. } | Self::Abandoned
+        )
+    }
+
     /// The error of a storage verb on one file.
     pub(crate) fn storage(doing: &'static str, file: &str) -> impl FnOnce(io::Error) -> Self {
         move |cause| match cause.kind() {

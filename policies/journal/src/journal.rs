@@ -187,6 +187,12 @@ impl Journal {
         self.state().latest_ms
     }
 
+    /// The error of the storage after which this journal takes nothing more, until it is opened anew; `None` while all
+    /// is well.
+    pub fn failure(&self) -> Option<Arc<JournalError>> {
+        self.state().poison.clone()
+    }
+
     /// Reads the entries that are durable now, from the first.
     pub fn entries(&self) -> Result<Entries, JournalError> {
         Entries::until(Arc::clone(&self.storage), self.head().seq)

@@ -175,6 +175,25 @@ pub enum LinkError {
     StrangerRequests,
 }
 
+impl DialError {
+    /// A word for programs; it never changes meaning.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "no-answer",
+            Self::UnknownHost { .. } => "unknown-host",
+            Self::NotAnAddress { .. } => "bad-address",
+            Self::WrongConsortium { .. } => "wrong-consortium",
+            // Whether it hears of it while it dials or just after: one code.
+            Self::Evicted { .. } => "not-admitted",
+            Self::CertificateExpired { .. } => "certificate-expired",
+            Self::Busy { .. } => "busy",
+            Self::VersionMismatch { .. } => "other-version",
+            _ => "not-connected",
+        }
+    }
+}
+
 impl IdentityError {
     pub(crate) fn wrong_role(identity: Identity, allowed: &[Role]) -> Self {
         let wanted: Vec<_> = allowed.iter().map(|role| role.as_str()).collect();

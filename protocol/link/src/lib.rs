@@ -27,6 +27,8 @@ mod identity;
 mod key_file;
 pub mod limits;
 mod listener;
+mod lives;
+mod log;
 mod member_key;
 mod restart;
 mod stream;
@@ -44,12 +46,14 @@ pub use connection::{Connection, ConnectionStats, Peer};
 pub use credentials::{Credentials, SIGNATURE_BYTES, verify_query, verify_run_file};
 pub use dialer::Dialer;
 pub use error::{DialError, IdentityError, LinkError, ListenError};
-pub use host::{asked_to_stop, log_to_stderr, wall_clock};
+pub use host::{asked_to_stop, wall_clock};
 pub use identity::{
     Fingerprint, Identity, certificate_expires_at, certificate_issued_at, certificate_key,
 };
 pub use limits::LinkLimits;
 pub use listener::Listener;
+pub use lives::{Lives, StorageFailure, serve_in_lives};
+pub use log::log_to_stderr;
 pub use member_key::{MemberKey, certificate_of_pem, pem_certificate, read_certificate};
 pub use stream::{CHUNK_HEADER_BYTES, Chunk, RequestStream, StreamReceiver, StreamSender};
 pub use whole_file::{NotWhole, sync_folder_of, write_whole};

@@ -98,9 +98,14 @@ fn a_node_whose_disk_is_full_releases_nothing_and_works_again_once_there_is_room
     );
     assert!(site.node.is_running());
 
+    // Room again: the same process goes on.
+    let node = site.node.pid();
     disk.grow(8 * 1024 * 1024);
-    site.node.kill_9();
-    site.node.start();
+    eventually("the node begins anew by itself", || {
+        (site.node.log().matches(" connected ").count() >= 2).then_some(())
+    });
+    assert!(site.node.is_running());
+    assert_eq!(site.node.pid(), node);
     consortium.knows_as_connected(&["va"]);
     let model = ada.gets_model_of(&ada.submits(&RunFile::of(&["va"])));
     assert_eq!(model.card["rounds"].as_array().unwrap().len(), 3);
@@ -152,10 +157,16 @@ fn a_coordinator_whose_disk_is_full_says_so_and_goes_on_once_there_is_room() {
     let (exit, code, _) = ada.submits_with(&run, "").error();
     assert_eq!((exit, code.as_str()), (1, "coordinator-fault"));
 
+    // Room again: the same process goes on.
+    let before = consortium.coordinator.pid();
     disk.grow(64 * 1024 * 1024);
-    consortium.coordinator.kill_9();
-    consortium.coordinator.start();
+    eventually("the coordinator begins anew by itself", || {
+        let log = consortium.coordinator.log();
+        log.contains("beginning anew from what is on it")
+            .then_some(())
+    });
     consortium.is_up();
+    assert_eq!(consortium.coordinator.pid(), before);
     // Nothing that was acknowledged is lost, and the run goes on by itself.
     assert_eq!(ada.gets_model_of(&run_id).tensors_sha256, undisturbed);
     assert!(sites.iter_mut().all(|site| site.node.is_running()));

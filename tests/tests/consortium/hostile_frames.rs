@@ -129,6 +129,37 @@ fn a_member_that_talks_nonsense_is_not_answered_and_others_are() {
     consortium.running_site("va");
 }
 
+/// A minute's lines of one kind and one peer, as the log's limit has them.
+const LINES_A_MINUTE: u64 = 20;
+
+#[test]
+fn a_member_that_talks_nonsense_a_thousand_times_fills_no_log_and_the_log_says_so() {
+    const TIMES: u64 = 1000;
+    let consortium = Consortium::found();
+    let site = consortium.site("cleveland");
+    let credentials = Credentials::load(&site.path("identity")).unwrap();
+    let began = tokio::time::Instant::now();
+    runtime().block_on(async {
+        let dialer = Dialer::member(credentials, LinkLimits::default());
+        let connection = dialer.dial(&consortium.address()).await.unwrap();
+        for _ in 0..TIMES {
+            is_not_answered(&connection, "no-message").await;
+        }
+    });
+    let minutes = began.elapsed().as_secs() / 60 + 2;
+    let log = consortium.coordinator.log();
+    let lines = log.matches("a request could not be read").count() as u64;
+    assert!(
+        lines > 0 && lines <= LINES_A_MINUTE * minutes,
+        "{lines} lines"
+    );
+    logged(&consortium, "lines of the last minute were left out");
+    // Others are still heard of.
+    let va = consortium.running_site("va");
+    logged(&consortium, "says hello site=va");
+    drop(va);
+}
+
 #[test]
 fn a_stranger_that_talks_nonsense_is_not_answered_and_others_are() {
     let consortium = Consortium::found();

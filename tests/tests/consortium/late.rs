@@ -113,3 +113,38 @@ fn a_run_without_its_quorum_ends_at_the_deadline_and_says_who_is_missing() {
     assert_eq!(model.card["rounds"].as_array().unwrap().len(), ROUNDS);
     assert!(sites[3].node.is_running());
 }
+
+/// Long enough for who is awake, and half of it far below the time after which a silent connection counts as lost.
+const SHORT_DEADLINE_S: u64 = 4;
+
+#[test]
+fn a_hospital_that_comes_too_late_hears_why_its_update_was_not_taken() {
+    let consortium = Consortium::found();
+    let sites = consortium.four_hospitals();
+    let ada = consortium.researcher("ada");
+    let run = patient_run()
+        .with("quorum", "1")
+        .with("round-deadline-s", &SHORT_DEADLINE_S.to_string());
+    let run_id = ada.submits(&run);
+    consortium.reaches_round(&run_id, 2);
+    let va = &sites[3].node;
+    va.signal("-STOP");
+    // Two rounds: it was asked for the second of them while it slept, from the first byte on.
+    eventually("two rounds close without va", || {
+        let rounds = consortium.rounds_of(&run_id);
+        let without = rounds.iter().filter(|round| !took_part(round, "va"));
+        (without.count() >= 2).then_some(())
+    });
+    va.signal("-CONT");
+    let told = |line: &str| {
+        line.contains("does not take this site's update")
+            && line.contains("wrong-round")
+            && line.contains("closed before the update was complete")
+            && line.contains("round-deadline-s")
+    };
+    eventually("va is told why its update was not taken", || {
+        va.log().lines().any(told).then_some(())
+    });
+    // Unless it is over: awake, the hospitals need little time.
+    ada.types(&format!("run stop {run_id}"));
+}

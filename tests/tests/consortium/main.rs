@@ -15,9 +15,13 @@ mod disk;
 #[cfg(test)]
 mod enrolment;
 #[cfg(test)]
+mod envelopes;
+#[cfg(test)]
 mod hostile_frames;
 #[cfg(test)]
 mod hostile_node;
+#[cfg(test)]
+mod ingest;
 #[cfg(test)]
 mod late;
 #[cfg(test)]

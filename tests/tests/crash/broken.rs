@@ -1,7 +1,8 @@
 //! Storage that breaks underneath real processes: a write or fsync fails, the disk is full, or may only be read.
 //!
 //! Whatever breaks: nothing leaves that is not written down, the error names the file and what to do, the process goes
-//! on refusing or ends with an error, and once the storage is good again the run ends with the same model.
+//! on refusing or ends with an error, and once the storage is good again the run ends with the same model: in the same
+//! process, or in the next.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ use crate::tracer::{Fate, Tracer, usable};
 /// What a disk says: each file has to hear the first, and one of the others in turn, or all of them where
 /// `CONSILIUM_CRASH_SEEDS` asks for more than usual.
 const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EROFS"];
+
+/// Whoever is told this starts the process anew once the storage is good again; else it has to go on by itself.
+const STARTED_ANEW: &str = "EIO";
 
 /// What a person then reads, by the error.
 fn said(error: &str) -> &'static str {
@@ -123,22 +127,35 @@ fn breaks(founded: &Founded, undisturbed: &Undisturbed, breakage: &Breakage, err
     let process = victim(&mut house, breakage.victim);
     assert!(process.is_running(), "{}", process.log());
     assert!(!process.log().contains("panicked"), "{}", process.log());
-    // Good storage again, and a new start.
+    // Good storage again.
     drop(tracer);
     drop(submission);
-    let lives = connections(process);
-    process.kill_9();
-    process.start();
-    if breakage.victim == Victim::Node {
-        has_connected(process, lives + 1);
+    if error == STARTED_ANEW {
+        let lives = connections(process);
+        process.kill_9();
+        process.start();
+        if breakage.victim == Victim::Node {
+            has_connected(process, lives + 1);
+        }
     }
     let run_id = house.submits_again();
     if breakage.then == Consequence::RunFails {
-        house.ada.types(&format!("run resume {run_id}")).data();
+        // A node that goes on by itself may be on its way back still.
+        eventually("the run is finished", || {
+            let typed = house.ada.types(&format!("run show {run_id}"));
+            let shown = (typed.exit == 0).then(|| typed.data())?;
+            match shown["run"]["state"].as_str()? {
+                "failed" => house.ada.types(&format!("run resume {run_id}")),
+                "finished" => return Some(()),
+                _ => return None,
+            };
+            None
+        });
     }
     let model = house.ada.gets_model_of(&run_id);
     assert_eq!(model.file_sha256.to_string(), undisturbed.sha256);
     house.is_whole(&run_id);
+    assert!(victim(&mut house, breakage.victim).is_running());
 }
 
 fn victim(house: &mut House, victim: Victim) -> &mut Process {

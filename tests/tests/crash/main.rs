@@ -11,6 +11,8 @@
 //! | `points` | the table of labelled points |
 //! | `kills` | each point: killed there, started again, the run ends with the same model |
 //! | `questions` | killed on the way of a question that has a cost: one answer, paid for |
+//! | `private` | killed within a private round: one update, paid for once |
+//! | `witnesses` | killed while a witness remembers: nothing that was cosigned is forgotten |
 //! | `beginnings` | killed while something begins: founding, enrolling, renewing |
 //! | `broken` | a disk that fails a write, is full, or may only be read |
 
@@ -25,6 +27,8 @@ mod kills;
 #[cfg(test)]
 mod points;
 #[cfg(test)]
+mod private;
+#[cfg(test)]
 #[path = "../consortium/process.rs"]
 #[expect(dead_code, reason = "the other test program uses the rest")]
 mod process;
@@ -32,6 +36,8 @@ mod process;
 mod questions;
 #[cfg(test)]
 mod tracer;
+#[cfg(test)]
+mod witnesses;
 #[cfg(test)]
 #[path = "../consortium/world.rs"]
 #[expect(dead_code, reason = "the other test program uses the rest")]

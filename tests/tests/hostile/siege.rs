@@ -68,6 +68,10 @@ fn a_thousand_hostile_connections_cost_little_and_change_nothing() {
     prints(&format!(
         "a round of four hospitals took {calm_ms} ms alone and {siege_ms} ms besieged (medians)"
     ));
+    prints(&format!(
+        "the coordinator's log has {} lines",
+        consortium.coordinator.log().lines().count()
+    ));
     assert!(
         all_came,
         "only {came} of {CROWD} came through the door in {GATHERING:?}"

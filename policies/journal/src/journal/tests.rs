@@ -238,3 +238,21 @@ fn a_leader_that_panics_leaves_nobody_waiting() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_journal_whose_storage_failed_says_so_and_opened_anew_it_goes_on() {
+    let disk = Arc::new(Memory::default());
+    let broken = Arc::new(Breaking::new(disk));
+    let (journal, _) = Journal::open_on(broken.clone(), Limits::default()).unwrap();
+    journal.append(1, "test", b"{}").unwrap();
+    assert!(journal.failure().is_none());
+    broken.break_next(Verb::Sync, 1, Break::Fail(io::ErrorKind::StorageFull));
+    let error = journal.append(2, "test", b"{}").unwrap_err();
+    let cause = journal.failure().unwrap();
+    assert!(error.is_of_storage() && cause.is_of_storage(), "{error}");
+    drop(journal);
+    let (journal, opened) = Journal::open_on(broken, Limits::default()).unwrap();
+    assert!(journal.failure().is_none());
+    assert!((1..=2).contains(&opened.entries));
+    journal.append(3, "test", b"{}").unwrap();
+}

@@ -98,7 +98,7 @@ fn votes_add_up_over_words_and_patients() {
     assert_eq!(collection.patients_of(&rows), [2]);
     let others = collection.rows_of_patients(&[true, true, false, true]);
     assert_eq!(rows.len() + others.len(), all.len());
-    assert_eq!(collection.patients_of(&RowSet::new()), []);
+    assert!(collection.patients_of(&RowSet::new()).is_empty());
 }
 
 #[test]

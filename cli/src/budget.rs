@@ -1,28 +1,52 @@
-//! `consilium budget`: what was spent, read from a journal; and what something would cost, before it is asked.
+//! `consilium budget`: what a project has left, asked of the sites; what was spent, read from a journal; and what
+//! something would cost, before it is asked.
+
+mod left;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use consilium_policies::entry::{PASS_RESERVED, PassReserved};
 use consilium_privacy::ledger::{Ledger, quote};
 use consilium_privacy::{Account, Budget};
-use consilium_protocol::DatasetName;
+use consilium_protocol::{DatasetName, ProjectName, SiteName};
 use serde_json::{Value, json};
 
-use crate::ending::NoAnswer;
+use crate::arguments::duration;
+use crate::ending::{CliError, NoAnswer};
+use crate::home::Home;
 use crate::output::Answer;
+
+/// The δ at which ε is told where nothing is said.
+const DELTA_UNLESS_TYPED: f64 = 1e-6;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BudgetCommand {
-    /// What was spent at a site, by data set and project, from its journal, offline.
-    #[command(after_help = "Example:\n  consilium budget show /srv/node --delta 1e-6")]
+    /// What a project has left of its budgets, as the sites tell its researchers; or, offline, what was spent at one
+    /// site by its journal.
+    #[command(
+        after_help = "Examples:\n  consilium budget show --project cardiology\n  \
+        consilium budget show --project cardiology --site cleveland,va\n  \
+        consilium budget show /srv/node --delta 1e-6"
+    )]
     Show {
-        /// A journal's folder, or a node's folder that contains one.
-        folder: PathBuf,
-        /// The δ at which ε is told.
-        #[arg(long, default_value_t = 1e-6, value_parser = probability)]
-        delta: f64,
+        /// Offline: a journal's folder, or a node's folder that contains one.
+        #[arg(required_unless_present = "project", conflicts_with_all = ["project", "sites", "timeout"])]
+        folder: Option<PathBuf>,
+        /// The δ at which ε is told of a journal [default: 1e-6]; sites tell it at that of their budgets.
+        #[arg(long, value_parser = probability, conflicts_with = "project")]
+        delta: Option<f64>,
+        /// The project, as the sites' policies name it.
+        #[arg(long)]
+        project: Option<ProjectName>,
+        /// Only these sites [default: all].
+        #[arg(long = "site", value_name = "SITES", value_delimiter = ',')]
+        sites: Vec<SiteName>,
+        /// Sites that have not answered by then are missing from the answer.
+        #[arg(long, default_value = "30s", value_parser = duration)]
+        timeout: Duration,
     },
     /// What something would cost, and whether a site is large enough for it to be of use.
     #[command(
@@ -81,10 +105,25 @@ pub(crate) struct Within {
     delta: f64,
 }
 
-/// Does what was typed; asks nobody.
-pub(crate) fn carry_out(command: BudgetCommand) -> Result<Answer, NoAnswer> {
+/// Does what was typed. Only what a project has left is asked of others, and needs a member's home.
+pub(crate) async fn carry_out(
+    command: BudgetCommand,
+    home: impl FnOnce() -> Result<Home, CliError>,
+) -> Result<Answer, NoAnswer> {
     match command {
-        BudgetCommand::Show { folder, delta } => show(&folder, delta),
+        BudgetCommand::Show {
+            project: Some(project),
+            sites,
+            timeout,
+            ..
+        } => left::ask(&home()?, project, sites, timeout).await,
+        BudgetCommand::Show {
+            folder: Some(folder),
+            delta,
+            ..
+        } => show(&folder, delta.unwrap_or(DELTA_UNLESS_TYPED)),
+        // clap asks for one of the two.
+        BudgetCommand::Show { .. } => Err(wrong("name a --project, or a journal's folder")),
         BudgetCommand::Quote(QuoteCommand::Count {
             patients,
             epsilon,

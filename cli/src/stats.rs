@@ -2,10 +2,12 @@
 
 pub(crate) mod arguments;
 
+use consilium_protocol::SiteName;
 use consilium_protocol::message::{
     Figure, QUERY_TIMEOUT_MS_MAX, QueryResult, Request, Response, SignedQuery,
 };
-use consilium_protocol::query::{Accuracy, Query, QueryDocument, parse};
+use consilium_protocol::query::limits::SKETCH_SITES_MIN;
+use consilium_protocol::query::{Accuracy, Query, QueryDocument, Statistic, parse};
 use serde_json::{Value, json};
 
 use crate::arguments::Format;
@@ -74,9 +76,14 @@ fn timeout_ms(question: &Question) -> u64 {
 
 fn told(query: &Query, result: &QueryResult) -> Result<Answer, NoAnswer> {
     let data = data_of(query, result);
+    let is_distinct = matches!(query.document().statistic, Statistic::Distinct { .. });
     if result.answered.is_empty() {
+        let why = match is_distinct {
+            true => not_unmasked(query, result),
+            false => coverage_of(result).join("; "),
+        };
         return Err(NoAnswer::NoSiteAnswered {
-            why: coverage_of(result).join("; "),
+            why,
             data: Box::new(data),
         });
     }
@@ -87,8 +94,47 @@ fn told(query: &Query, result: &QueryResult) -> Result<Answer, NoAnswer> {
         text.push_str(&line);
         text.push('\n');
     }
+    if is_distinct {
+        text.push_str(
+            "a patient of several sites counts once; patients without an identifier, or with no budget left, do not count\n",
+        );
+        if result.figures.iter().all(|figure| figure.value.is_none()) {
+            text.push_str(
+                "the noise leaves nothing to say: ask fewer sites, with a larger --epsilon or --about\n",
+            );
+        }
+    }
     text.push_str(&accuracy_of(query.document().accuracy));
     Ok(Answer { data, text })
+}
+
+/// Why nobody can be counted: each site that stands in the way, and how to go on without it.
+fn not_unmasked(query: &Query, result: &QueryResult) -> String {
+    let refused = result.refused.iter();
+    let mut lines: Vec<String> = refused
+        .map(|(site, refusal)| format!("{site} refused: {refusal}"))
+        .collect();
+    for (site, cause) in &result.missing {
+        lines.push(format!("{site} is missing: {}", cause.sentence()));
+    }
+    let refused = result.refused.iter().map(|(site, _)| site);
+    let away: Vec<&SiteName> = refused
+        .chain(result.missing.iter().map(|(site, _)| site))
+        .collect();
+    let others: Vec<&str> = query
+        .document()
+        .sites
+        .iter()
+        .filter(|site| !away.contains(site))
+        .map(SiteName::as_str)
+        .collect();
+    if others.len() >= SKETCH_SITES_MIN {
+        lines.push(format!("without them: --sites {}", others.join(",")));
+    }
+    format!(
+        "what the sites send can be read only if all of them answer; {}",
+        lines.join("; ")
+    )
 }
 
 fn row_of(figure: &Figure) -> [String; 5] {
@@ -182,7 +228,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use consilium_protocol::message::{AnsweredBy, Missing, Noise};
-    use consilium_protocol::query::Statistic;
     use consilium_protocol::{Digest, Refusal, RefusalCode};
 
     use super::*;
@@ -281,6 +326,33 @@ mod tests {
                 );
                 assert_eq!(data["missing"][0]["site"], "hungarian");
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_count_of_distinct_patients_that_fails_names_who_stands_in_the_way() {
+        let sites = ["cleveland", "hungarian", "va"].map(|site| site.parse().unwrap());
+        let query = Query::new(QueryDocument {
+            sites: sites.into_iter().collect(),
+            statistic: Statistic::Distinct { cells: 1024 },
+            filter: None,
+            ..query().document().clone()
+        })
+        .unwrap();
+        let nobody = QueryResult {
+            query: query.digest(),
+            answered: Vec::new(),
+            figures: Vec::new(),
+            refused: Vec::new(),
+            ..result()
+        };
+        match told(&query, &nobody) {
+            Err(NoAnswer::NoSiteAnswered { why, .. }) => assert_eq!(
+                why,
+                "what the sites send can be read only if all of them answer; hungarian is missing: not connected; \
+                 without them: --sites cleveland,va"
+            ),
             other => panic!("{other:?}"),
         }
     }

@@ -71,6 +71,8 @@ fn main() {
     println!("\n| opening after | s | of which journals |\n|---|---:|---:|");
     opening(100_000, None);
     opening(20_000, Some(1_000));
+    opening_again(500_000, None);
+    opening_again(20_000, Some(1_000));
     println!("\n| asks at one time, on disk | free asks/s | charged asks/s |\n|---:|---:|---:|");
     for threads in [1, 8, 64] {
         let free = on_disk(&folder, threads, None);
@@ -97,6 +99,33 @@ fn opening(passes: u64, patients: Option<u32>) {
     };
     let entries = 2 * passes;
     println!("| {passes} {what} passes, {entries} entries | {took:.2} | {of_journals:.2} |");
+}
+
+/// The same with what a node keeps beside its journals: at the first start nothing of it is there, the second finds what
+/// the first left.
+fn opening_again(passes: u64, patients: Option<u32>) {
+    let (journal, vault) = (Memory::default(), Memory::default());
+    let before = gate(Arc::new(journal.clone()), Arc::new(vault.clone()));
+    (0..passes).for_each(|number| pass(&before, number, patients));
+    drop(before);
+    let folder = tempfile::tempdir().expect("a folder to write in");
+    std::fs::write(folder.path().join("policy.toml"), POLICY).expect("a policy is written");
+    let what = if patients.is_some() {
+        "charged"
+    } else {
+        "free"
+    };
+    for start in ["first", "second"] {
+        let began = Instant::now();
+        let records = records(Arc::new(journal.clone()), Arc::new(vault.clone()));
+        let of_journals = began.elapsed().as_secs_f64();
+        drop(Gate::open(records, folder.path(), folder.path(), NOW).expect("a gate that opens"));
+        let took = began.elapsed().as_secs_f64();
+        let entries = 2 * passes;
+        println!(
+            "| {passes} {what} passes, {entries} entries, {start} start | {took:.2} | {of_journals:.2} |"
+        );
+    }
 }
 
 /// The gate's own time: the work is nothing, and no byte is synced.

@@ -4,13 +4,15 @@
 //! bundle has and over all others together. The answers are those of [`explain`](mod@crate::explain). Numbers are
 //! compared by name of permit and data set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use consilium_protocol::{DatasetName, MemberName, Millis, ProjectName, Purpose};
 
 use crate::bundle::{Bundle, Dataset, Named, Release, Rule};
 use crate::explain::{Answer, Explanation, Question, explain};
+use crate::files::RULES_FILE;
+use crate::rules::CedarRule;
 
 /// Cells looked at; a bundle with more is beyond what anyone reads.
 const CELLS_MAX: usize = 20_000;
@@ -25,6 +27,10 @@ pub struct Changes {
     pub opened: Vec<String>,
     /// What was let out before and is not now.
     pub closed: Vec<String>,
+    /// What depended on an officer or a rule's quantities before and is certain now.
+    pub firmer: Vec<String>,
+    /// What was certain before and depends on an officer or a rule's quantities now.
+    pub looser: Vec<String>,
     /// Numbers and terms that are others, and in which direction.
     pub numbers: Vec<String>,
 }
@@ -33,7 +39,15 @@ impl Changes {
     /// Whether nothing differs.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.opened.is_empty() && self.closed.is_empty() && self.numbers.is_empty()
+        [
+            &self.opened,
+            &self.closed,
+            &self.firmer,
+            &self.looser,
+            &self.numbers,
+        ]
+        .into_iter()
+        .all(Vec::is_empty)
     }
 }
 
@@ -124,18 +138,23 @@ impl Cell {
             purpose: Some(self.purpose.clone()),
         };
         let (before, after) = (explain(old, &question, now), explain(new, &question, now));
-        let (mut opened, mut closed) = (None, None);
-        for answer in [Answer::Yes, Answer::If] {
-            let (was, is) = (who(&before, answer), who(&after, answer));
-            let (more, fewer) = (beyond(&is, &was), beyond(&was, &is));
-            // Who gets it for certain can get it: said once.
-            if let Some(more) = more.filter(|more| opened.as_ref() != Some(more)) {
-                changes.opened.push(self.told(&more, answer));
-                opened = Some(more);
+        let mut names = named(&before);
+        names.extend(named(&after));
+        let mut moves: BTreeMap<(Answer, Answer), Vec<Option<&MemberName>>> = BTreeMap::new();
+        // Last of all whoever has no name in either: `None`.
+        for person in names.iter().map(Some).chain([None]) {
+            let (was, is) = (of(&before, person), of(&after, person));
+            if was != is {
+                moves.entry((was, is)).or_default().push(person);
             }
-            if let Some(fewer) = fewer.filter(|fewer| closed.as_ref() != Some(fewer)) {
-                changes.closed.push(self.told(&fewer, answer));
-                closed = Some(fewer);
+        }
+        for ((was, is), people) in moves {
+            let who = in_words(&people, names.len());
+            match (was, is) {
+                (Answer::No, _) => changes.opened.push(self.told(&who, is)),
+                (_, Answer::No) => changes.closed.push(self.told(&who, was)),
+                (Answer::If, _) => changes.firmer.push(self.told(&who, Answer::Yes)),
+                (Answer::Yes, _) => changes.looser.push(self.told(&who, Answer::If)),
             }
         }
     }
@@ -161,31 +180,40 @@ impl Cell {
     }
 }
 
-/// Those who get it for certain, or at all.
-fn who(explained: &Explanation, at_least: Answer) -> Named<MemberName> {
-    let mut all = BTreeSet::new();
-    for way in &explained.ways {
-        if at_least == Answer::Yes && !way.certain {
-            continue;
-        }
-        match &way.researchers {
-            Named::Any => return Named::Any,
-            Named::These(names) => all.extend(names.iter().cloned()),
-        }
-    }
-    Named::These(all)
+/// Whom the ways of an explanation name.
+fn named(explained: &Explanation) -> BTreeSet<MemberName> {
+    let ways = explained.ways.iter();
+    ways.flat_map(|way| names(&way.researchers)).collect()
 }
 
-/// Those of `these` who are not among `those`, in words.
-fn beyond(these: &Named<MemberName>, those: &Named<MemberName>) -> Option<String> {
-    match (these, those) {
-        (_, Named::Any) => None,
-        (Named::Any, Named::These(those)) if those.is_empty() => Some("any researcher".to_owned()),
-        (Named::Any, Named::These(_)) => Some("any other researcher".to_owned()),
-        (Named::These(these), Named::These(those)) => {
-            let names: Vec<&str> = these.difference(those).map(MemberName::as_str).collect();
-            (!names.is_empty()).then(|| names.join(", "))
-        }
+/// Whether this researcher can get it; of `None`, one whom nobody names.
+fn of(explained: &Explanation, person: Option<&MemberName>) -> Answer {
+    let covers = |researchers: &Named<MemberName>| match (researchers, person) {
+        (Named::Any, _) => true,
+        (Named::These(_), None) => false,
+        (Named::These(names), Some(person)) => names.contains(person),
+    };
+    let ways = explained.ways.iter();
+    let ways = ways.filter(|way| covers(&way.researchers));
+    ways.map(|way| match way.certain {
+        true => Answer::Yes,
+        false => Answer::If,
+    })
+    .max()
+    .unwrap_or(Answer::No)
+}
+
+/// Some of so many who have a name, and perhaps all others.
+fn in_words(people: &[Option<&MemberName>], named: usize) -> String {
+    let names: Vec<&str> = people.iter().flatten().map(|name| name.as_str()).collect();
+    match (people.contains(&None), names.len()) {
+        (true, all) if all == named => "any researcher".to_owned(),
+        (true, 0) => "any other researcher".to_owned(),
+        (true, _) => format!(
+            "{}, and any researcher without a name here",
+            names.join(", ")
+        ),
+        (false, _) => names.join(", "),
     }
 }
 
@@ -336,23 +364,56 @@ fn of_datasets(name: &DatasetName, before: &Dataset, after: &Dataset, changes: &
     }
 }
 
+/// What became of the rules, for someone who reads no Cedar: which, what it does, why, and where it stands.
 fn of_rules(old: &Bundle, new: &Bundle, changes: &mut Vec<String>) {
     let (old, new) = (old.cedar(), new.cedar());
     for rule in new.written() {
-        let text = new.text(&rule.id).unwrap_or_default();
-        match old.text(&rule.id) {
-            None => changes.push(format!("rule `{}` is new: {text}", rule.id)),
-            Some(before) if before != text => {
-                changes.push(format!("rule `{}`: {before} becomes {text}", rule.id));
+        match (old.text(&rule.id), new.text(&rule.id)) {
+            (None, _) => changes.push(format!("rule `{}` is new: {}", rule.id, gist(rule))),
+            (Some(before), Some(after)) if before != after => {
+                changes.push(format!("rule `{}` is another now: {}", rule.id, gist(rule)));
             }
-            Some(_) => {}
+            (Some(_), _) => {}
         }
     }
     for rule in old.written() {
         if !new.written().iter().any(|other| other.id == rule.id) {
-            changes.push(format!("rule `{}` is gone", rule.id));
+            let did = match rule.forbids {
+                true => "forbade",
+                false => "permitted",
+            };
+            changes.push(format!(
+                "rule `{}`, which {did}, is gone{}",
+                rule.id,
+                reason(rule)
+            ));
         }
     }
+    match (old.has_permits(), new.has_permits()) {
+        (false, true) => changes.push(
+            "rules.cedar has permits of its own now: a request needs one of them too, which lets out less".to_owned(),
+        ),
+        (true, false) => changes.push(
+            "rules.cedar has no permits of its own any more: the permits of policy.toml are enough, which lets out more"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+}
+
+fn gist(rule: &CedarRule) -> String {
+    let does = match (rule.forbids, rule.has_conditions) {
+        (true, true) => "it forbids under conditions",
+        (true, false) => "it forbids",
+        (false, true) => "it permits under conditions",
+        (false, false) => "it permits",
+    };
+    format!("{does}{} ({RULES_FILE}, line {})", reason(rule), rule.line)
+}
+
+fn reason(rule: &CedarRule) -> String {
+    let reason = rule.reason.as_ref();
+    reason.map_or_else(String::new, |reason| format!(": {reason}"))
 }
 
 impl fmt::Display for Changes {
@@ -363,6 +424,14 @@ impl fmt::Display for Changes {
         for (title, sentences) in [
             ("let out that was not before", &self.opened),
             ("not let out any more", &self.closed),
+            (
+                "certain now, where before an officer or a rule's quantities had to allow it",
+                &self.firmer,
+            ),
+            (
+                "let out now only if an officer or a rule's quantities allow it, and certain before",
+                &self.looser,
+            ),
             ("numbers and rules", &self.numbers),
         ] {
             if sentences.is_empty() {

@@ -184,7 +184,7 @@ fn actions(release: Release) -> Vec<Action> {
         Release::NoisyStatistics => statistics(true),
         Release::DistinctSketch => vec![Action::Statistic {
             statistic: StatisticKind::Distinct,
-            noisy: false,
+            noisy: true,
         }],
         Release::SearchL0 => vec![Action::Search { level: 0 }],
         Release::SearchL1 => vec![Action::Search { level: 1 }],

@@ -9,6 +9,7 @@
 //! - [`ledger`]: what was spent on a data set, by whom and on whom.
 //! - [`accountant`]: Rényi divergence of the Poisson-subsampled Gaussian, and conversion to (ε, δ).
 //! - [`mechanism`]: counts, histograms, best candidates, quantiles, sums, means and vectors with noise.
+//! - `occupancy`: how strongly the cells of a sketch are hidden in coins.
 //! - [`clip`]: bounding what one patient adds to a vector sum, in whole steps.
 //! - [`floor`]: cohort floors, rounding, and hiding what would give a small cell away.
 
@@ -21,6 +22,7 @@ mod fixed_point;
 pub mod floor;
 pub mod ledger;
 pub mod mechanism;
+mod occupancy;
 
 pub use budget::{Account, Budget, BudgetError};
 pub use cost::{Cost, CostError, Curve, INFINITE_ORDER, ORDERS};

@@ -173,7 +173,8 @@ pub(super) fn diff(old: &Path, new: &Path) -> Result<Answer, NoAnswer> {
     Ok(Answer {
         data: json!({
             "old": before.digest(), "new": after.digest(), "same": changes.is_empty(),
-            "opened": changes.opened, "closed": changes.closed, "numbers": changes.numbers,
+            "opened": changes.opened, "closed": changes.closed, "firmer": changes.firmer, "looser": changes.looser,
+            "numbers": changes.numbers,
         }),
         text: changes.to_string(),
     })

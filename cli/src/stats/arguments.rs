@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use consilium_protocol::query::limits::{SKETCH_CELLS_MAX, SKETCH_CELLS_MIN};
 use consilium_protocol::query::{Accuracy, Bins, Cells, Statistic};
 use consilium_protocol::{DatasetName, ProjectName, Purpose, SiteName};
 
@@ -93,6 +94,26 @@ pub(crate) enum StatsCommand {
         #[command(flatten)]
         question: Question,
     },
+    /// How many different patients several sites have together: who is at two of them counts once. Name the sites: if
+    /// one of them does not answer, nobody can read what the others sent.
+    #[command(after_help = "Example:\n  \
+        consilium stats distinct --sites cleveland,hungarian,va --about 1000 --epsilon 2 \\\n    \
+        --dataset heart-disease --project cardiology --purpose HMB")]
+    Distinct {
+        /// About how many patients are expected, all sites together: the sketch gets as many cells. Half as many
+        /// or twice as many still count well.
+        #[arg(long, value_name = "PATIENTS", default_value_t = 4096)]
+        about: u32,
+        #[command(flatten)]
+        question: Question,
+    },
+}
+
+/// Cells of a sketch for about so many patients: as many, and a power of two.
+fn sketch_cells(about: u32) -> u32 {
+    about
+        .clamp(SKETCH_CELLS_MIN, SKETCH_CELLS_MAX)
+        .next_power_of_two()
 }
 
 /// Of whom, for what, and how exact.
@@ -179,6 +200,10 @@ impl StatsCommand {
     pub(crate) fn parts(self) -> (Statistic, Question) {
         match self {
             Self::Count { question } => (Statistic::Count, question),
+            Self::Distinct { about, question } => {
+                let cells = sketch_cells(about);
+                (Statistic::Distinct { cells }, question)
+            }
             Self::Histogram {
                 column,
                 cells,
@@ -304,6 +329,15 @@ mod tests {
         assert_eq!(question.accuracy(), Accuracy::Exact);
         let (_, question) = parse("count --rho 0.5 --timeout 5s").unwrap();
         assert_eq!(question.accuracy(), Accuracy::Rho(0.5));
+        for (about, cells) in [
+            ("1", 256),
+            ("1000", 1024),
+            ("1024", 1024),
+            ("4000000000", 1 << 20),
+        ] {
+            let (statistic, _) = parse(&format!("distinct --sites a,b --about {about}")).unwrap();
+            assert_eq!(statistic, Statistic::Distinct { cells });
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub fn merge(statistic: &Statistic, answers: &BTreeMap<SiteName, SiteAnswer>) ->
         Statistic::Mean { low, high, .. } => mean(&cells, *low, *high),
         Statistic::Quantile { probabilities, .. } => quantiles(&keys, &cells, probabilities),
         Statistic::Top { k, .. } => top(&keys, &cells, *k as usize),
+        // Sketches are no tables: see `distinct`.
+        Statistic::Distinct { .. } => Vec::new(),
         Statistic::Histogram { .. } => {
             let figures = keys.iter().zip(&cells).map(|(key, cell)| cell.figure(key));
             figures.collect()
@@ -87,7 +89,8 @@ impl Sum {
         self.given += 1;
         self.value += value;
         match noise {
-            Noise::None => {}
+            // Coins are no noise of a table.
+            Noise::None | Noise::Coins => {}
             Noise::Laplace => {
                 self.variance += 2.0 * scale * scale;
                 self.has_laplace = true;

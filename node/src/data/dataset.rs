@@ -27,6 +27,10 @@ pub struct Declaration {
     /// schema's own `[test]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_rows: Option<PathBuf>,
+    /// The column that names a patient alike at every site, such as an insurance number: text or whole numbers. With
+    /// it, patients of several sites can be counted once; nothing else may look at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linkage_column: Option<String>,
 }
 
 /// A data set that has been read. Patient data: it has no `Debug`.
@@ -38,6 +42,7 @@ pub struct DataSet {
     patients: Vec<u32>,
     patient_count: u32,
     patient_key: Option<String>,
+    linkage: Option<String>,
     train_rows: Vec<u32>,
     test_rows: Vec<u32>,
     version: Digest,
@@ -57,6 +62,14 @@ pub enum DataError {
     Source(#[from] SourceError),
     #[error("data set `{dataset}`: the test rows {what}")]
     TestRows { dataset: DatasetName, what: String },
+    #[error(
+        "data set `{dataset}`: the linkage column `{column}` {what}; correct `linkage-column` in node.toml"
+    )]
+    Linkage {
+        dataset: DatasetName,
+        column: String,
+        what: &'static str,
+    },
 }
 
 impl Declaration {
@@ -76,7 +89,11 @@ impl Declaration {
             schema.test = Some(TestRows::Listed(self.listed_rows(&text)?));
         }
         let (table, report) = source::read(&folder.join(&self.path), &schema)?;
-        DataSet::new(self.name.clone(), &schema, table, report)
+        let dataset = DataSet::new(self.name.clone(), &schema, table, report)?;
+        match &self.linkage_column {
+            None => Ok(dataset),
+            Some(column) => dataset.with_linkage(column),
+        }
     }
 
     /// Row numbers as text; `#` begins a comment.
@@ -135,10 +152,31 @@ impl DataSet {
             report,
             patient_count: patients.iter().max().map_or(0, |last| last + 1),
             patient_key: schema.patient_key.clone(),
+            linkage: None,
             patients,
             train_rows,
             test_rows,
             version,
+        })
+    }
+
+    /// With a column that names patients alike at every site.
+    ///
+    /// # Errors
+    /// There is none of this name, or it does not hold text or whole numbers.
+    pub fn with_linkage(mut self, column: &str) -> Result<Self, DataError> {
+        let what = match self.table.column(column) {
+            Some((_, Column::Text(_) | Column::Integer(_))) => {
+                self.linkage = Some(column.to_owned());
+                return Ok(self);
+            }
+            Some(_) => "holds neither text nor whole numbers",
+            None => "is not in the schema",
+        };
+        Err(DataError::Linkage {
+            dataset: self.name.clone(),
+            column: column.to_owned(),
+            what,
         })
     }
 
@@ -181,6 +219,20 @@ impl DataSet {
     #[must_use]
     pub fn patient_count(&self) -> u32 {
         self.patient_count
+    }
+
+    /// The column that names patients alike at every site, where one is declared.
+    #[must_use]
+    pub fn linkage(&self) -> Option<&str> {
+        self.linkage.as_deref()
+    }
+
+    /// Whether a column tells who a patient is: no query and no model may look at it.
+    #[must_use]
+    pub fn identifies(&self, column: &str) -> bool {
+        [&self.patient_key, &self.linkage]
+            .into_iter()
+            .any(|name| name.as_deref() == Some(column))
     }
 
     /// The column that tells patients apart, where the schema names one.

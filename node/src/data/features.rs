@@ -52,6 +52,8 @@ struct Rows {
 /// Why a run cannot use this data set. Names columns and counts, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeatureError {
+    #[error("column `{column}` tells who a patient is, and no model may look at it")]
+    Identifies { column: String },
     #[error("the data set has no column `{column}`")]
     UnknownColumn { column: String },
     #[error(
@@ -481,6 +483,11 @@ fn find<'a>(
     dataset: &'a DataSet,
     name: &str,
 ) -> Result<(&'a ColumnSpec, &'a Column), FeatureError> {
+    if dataset.identifies(name) {
+        return Err(FeatureError::Identifies {
+            column: name.to_owned(),
+        });
+    }
     dataset
         .table()
         .column(name)

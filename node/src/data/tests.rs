@@ -58,6 +58,7 @@ pub(crate) fn hospital(centre: &str) -> DataSet {
         path: format!("processed.{centre}.data").into(),
         schema: "heart-disease.schema.toml".into(),
         test_rows: Some(format!("{centre}.test-rows.txt").into()),
+        linkage_column: None,
     };
     declaration.open(&heart_folder()).unwrap()
 }

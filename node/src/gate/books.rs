@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use consilium_journal::{Entry, JournalError};
+use consilium_journal::{Entry, Head, JournalError};
 use consilium_policies::entry::{PASS_RELEASED, PASS_REPEATED, PASS_RESERVED};
 use consilium_policies::{Ask, Permit, Release, Spent};
 use consilium_privacy::ledger::{Cohort, Ledger};
-use consilium_privacy::{Budget, Cost};
+use consilium_privacy::{Account, Budget, Cost};
 use consilium_protocol::{DatasetName, Digest, ProjectName};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::vault::{self, Vault};
 use super::{GateFault, Touches};
@@ -48,8 +48,10 @@ pub(super) struct Reading {
     missing: Missing,
     /// The request of each reservation that has one.
     asked: BTreeMap<u64, Digest>,
-    /// The first entry that was not read.
-    next: u64,
+    /// After the entries that were read.
+    head: Head,
+    /// What was read that changed anything.
+    lines: Vec<Line>,
 }
 
 impl Reading {
@@ -63,8 +65,25 @@ impl Reading {
             hashes,
             missing: Missing::default(),
             asked: BTreeMap::new(),
-            next: 0,
+            head: Head::EMPTY,
+            lines: Vec::new(),
         }
+    }
+
+    /// After the entries that were read.
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// All that was read and changed anything, in order.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Takes in what a copy holds of the journal up to `head`. Before anything else is read.
+    pub(super) fn copied(&mut self, head: Head, lines: Vec<Line>) {
+        lines.into_iter().for_each(|line| self.line(line));
+        self.head = head;
     }
 
     /// Takes one more entry in; one that was read before changes nothing.
@@ -72,28 +91,42 @@ impl Reading {
     /// # Errors
     /// It is of the books and cannot be read.
     pub(super) fn entry(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        if entry.seq < self.next {
+        if entry.seq < self.head.seq {
             return Ok(());
         }
-        self.next = entry.seq + 1;
-        if !is_of_the_books(entry) {
-            return Ok(());
-        }
-        let line: Line = entry.parse()?;
-        let named = line.vault.or(line.answer);
-        if named.is_some_and(|named| !self.hashes.contains(&named)) {
-            self.missing.add(entry.seq, &line.ask.dataset);
-        }
-        if entry.kind == PASS_RESERVED {
-            self.books.reserve_again(&line);
-            if let Some(request) = line.request {
-                self.asked.insert(entry.seq, request);
-                self.books.requests.insert(request, Standing::Ended);
-            }
-        } else if let Some(request) = line.reserved.and_then(|at| self.asked.get(&at)) {
-            self.books.requests.insert(*request, Standing::Answered);
+        self.head = Head {
+            seq: entry.seq + 1,
+            hash: entry.hash,
+        };
+        if is_of_the_books(entry) {
+            self.line(Line {
+                seq: entry.seq,
+                reserves: entry.kind == PASS_RESERVED,
+                ..entry.parse()?
+            });
         }
         Ok(())
+    }
+
+    fn line(&mut self, line: Line) {
+        let named = line.vault.or(line.answer);
+        if named.is_some_and(|named| !self.hashes.contains(&named)) {
+            self.missing.add(line.seq, &line.ask.dataset);
+        }
+        if line.reserves {
+            self.books.reserve_again(&line);
+            if let Some(request) = line.request {
+                self.asked.insert(line.seq, request);
+                self.books.requests.insert(request, Standing::Ended);
+            }
+            self.lines.push(line);
+        } else if let Some(request) = line.reserved.and_then(|at| self.asked.get(&at)) {
+            let before = self.books.requests.insert(*request, Standing::Answered);
+            // What was answered before names no other answer when it is answered again.
+            if before != Some(Standing::Answered) {
+                self.lines.push(line);
+            }
+        }
     }
 
     /// The books, once the whole journal was read.
@@ -190,6 +223,12 @@ impl Books {
         self.requests.remove(&request);
     }
 
+    /// What a project spent on a data set.
+    pub(super) fn project(&self, dataset: &DatasetName, project: &ProjectName) -> Account {
+        let ledger = self.ledgers.get(dataset);
+        ledger.map_or_else(Account::default, |ledger| ledger.project(project.as_str()))
+    }
+
     /// The ledger of a data set.
     pub(super) fn ledger(&self, dataset: &DatasetName) -> Ledger {
         self.ledgers.get(dataset).cloned().unwrap_or_default()
@@ -264,9 +303,15 @@ impl Missing {
 }
 
 /// What the books take of an entry; most entries have none of it.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Line {
+pub(super) struct Line {
+    /// Its place in the journal. Of an entry itself, its place is not in it.
+    #[serde(default)]
+    seq: u64,
+    /// Whether it is a reservation.
+    #[serde(default)]
+    reserves: bool,
     ask: LineAsk,
     #[serde(default)]
     facts: LineFacts,
@@ -280,14 +325,14 @@ struct Line {
     reserved: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct LineAsk {
     project: ProjectName,
     dataset: DatasetName,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct LineFacts {
     #[serde(default)]
     cost: Cost,

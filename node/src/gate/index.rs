@@ -163,7 +163,8 @@ struct Counts {
 
 impl Index {
     /// Opens the index in its folder below `state_folder`, and brings it up to the journal's head. Without such a
-    /// folder the counts are in memory only. The journal is walked through once, and `reading` sees every entry.
+    /// folder the counts are in memory only. The journal is walked through once at most, and `reading` sees every entry
+    /// that it has not read.
     pub(super) fn open(
         state_folder: Option<&Path>,
         journal: &Arc<Journal>,
@@ -295,7 +296,15 @@ fn catch_up(
     if stamp.head != head && stamp.head.seq >= head.seq {
         return Ok(None);
     }
-    for entry in journal.entries()? {
+    // From where both go on: neither the counts nor the books want what is before.
+    let from = match reading.head().seq < stamp.head.seq {
+        true => reading.head(),
+        false => stamp.head,
+    };
+    let Some(entries) = journal.entries_after(from)? else {
+        return Ok(None);
+    };
+    for entry in entries {
         let entry = entry?;
         reading.entry(&entry)?;
         if entry.seq >= stamp.head.seq {

@@ -83,17 +83,44 @@ enum NotCharged {
 }
 
 impl Pass<'_> {
+    /// Decides, and does nothing more. What was paid for once is answered whatever is left.
+    pub(super) fn foresee(&mut self) -> Result<(), NotReleased> {
+        let bundle = self.bundle()?;
+        let cost = std::mem::take(&mut self.facts.cost);
+        self.facts.spent = self.gate.books.open().spent(self.ask);
+        let mut verdict = decide(&bundle, self.ask, &self.facts, self.now);
+        if let Verdict::Permit(permit) = &verdict {
+            let request = request_digest(self.ask, self.touches, permit);
+            if self.gate.books.open().standing(request).is_none() {
+                self.facts.cost = cost;
+                verdict = decide(&bundle, self.ask, &self.facts, self.now);
+            }
+        }
+        match verdict {
+            Verdict::Permit(_) => Ok(()),
+            Verdict::Refuse(refusal) => {
+                Err(self.refuse(None, Some(bundle.digest()), &[], refusal, None))
+            }
+        }
+    }
+
+    /// The policy that is in force.
+    fn bundle(&self) -> Result<Arc<Bundle>, NotReleased> {
+        let now = self.now;
+        match self.gate.policy.current(|news| self.gate.hear(news, now)) {
+            Ok(bundle) => Ok(bundle),
+            Err(bundle::NotCurrent::Unusable(error)) => {
+                let detail = Some(error.to_string());
+                Err(self.refuse(None, None, &[], error.refusal(), detail))
+            }
+            Err(bundle::NotCurrent::NotRecorded(fault)) => Err(fault.into()),
+        }
+    }
+
     /// Decides, and reserves what the ask costs, durably.
     pub(super) fn enter(&mut self) -> Result<Entered, NotReleased> {
         let now = self.now;
-        let bundle = match self.gate.policy.current(|news| self.gate.hear(news, now)) {
-            Ok(bundle) => bundle,
-            Err(bundle::NotCurrent::Unusable(error)) => {
-                let detail = Some(error.to_string());
-                return Err(self.refuse(None, None, &[], error.refusal(), detail));
-            }
-            Err(bundle::NotCurrent::NotRecorded(fault)) => return Err(fault.into()),
-        };
+        let bundle = self.bundle()?;
         let cost = std::mem::take(&mut self.facts.cost);
         self.facts.spent = self.gate.books.open().spent(self.ask);
         // Whether this may be at all, before it is known whether it costs anything.

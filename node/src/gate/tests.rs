@@ -22,6 +22,7 @@ use super::*;
 
 mod charged;
 mod content;
+mod copied;
 mod decisions;
 mod faults;
 mod index;

@@ -37,7 +37,7 @@ pub(super) fn column<'a>(
     dataset: &'a DataSet,
     name: &str,
 ) -> Result<(&'a ColumnSpec, &'a Column), Misfit> {
-    if dataset.patient_key() == Some(name) {
+    if dataset.identifies(name) {
         return Err(Misfit::PatientKey {
             column: name.to_owned(),
         });

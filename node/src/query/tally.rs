@@ -60,7 +60,7 @@ pub fn tally(
         cohort,
     };
     match statistic {
-        Statistic::Count => Ok(Tally::Counts(vec![cohort.len()])),
+        Statistic::Count | Statistic::Distinct { .. } => Ok(Tally::Counts(vec![cohort.len()])),
         Statistic::Histogram { cells: wanted, .. } => match wanted {
             Cells::Bins(bins) => {
                 let starts: Vec<f64> = bins.starts().collect();

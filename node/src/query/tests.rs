@@ -26,6 +26,7 @@ fn hospital(name: &str) -> DataSet {
         path: data(&format!("processed.{name}.data")),
         schema: data("heart-disease.schema.toml"),
         test_rows: None,
+        linkage_column: None,
     };
     declared.open(Path::new("/")).unwrap()
 }
@@ -264,6 +265,7 @@ fn ward(rows: &str) -> DataSet {
         path: "ward.csv".into(),
         schema: "ward.toml".into(),
         test_rows: None,
+        linkage_column: None,
     };
     declared.open(folder.path()).unwrap()
 }

@@ -93,6 +93,34 @@ impl Entries {
         })
     }
 
+    /// The entries from `head` on and before `until_seq`; `None` if the chain does not pass through `head`. What lies in
+    /// segments before is taken on trust.
+    pub(crate) fn after(
+        storage: Arc<dyn Storage>,
+        head: Head,
+        until_seq: u64,
+    ) -> Result<Option<Self>, JournalError> {
+        let Some(last) = head.seq.checked_sub(1) else {
+            let all = Self::until(storage, until_seq)?;
+            return Ok((head == Head::EMPTY).then_some(all));
+        };
+        if head.seq > until_seq {
+            return Ok(None);
+        }
+        let mut scan = Scan::begin_before(storage, last)?;
+        while scan.head.seq < head.seq {
+            if scan.advance()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let passes_through = scan.head == head;
+        Ok(passes_through.then_some(Self {
+            scan,
+            until_seq,
+            failed: false,
+        }))
+    }
+
     /// The head after the entries read so far.
     pub fn head(&self) -> Head {
         self.scan.head

@@ -72,8 +72,17 @@ fn an_approval_makes_a_certain_answer_an_uncertain_one() {
         "agreed =",
         "approval = \"before\"\nofficers = [\"olga\"]\nagreed =",
     );
+    // Nothing is taken from anybody for good, and nothing is said to be.
     assert!(changes.opened.is_empty(), "{changes}");
-    assert!(!changes.closed.is_empty(), "{changes}");
+    assert!(changes.closed.is_empty(), "{changes}");
+    assert!(!changes.looser.is_empty(), "{changes}");
+    let text = changes.to_string();
+    assert!(
+        text.starts_with(
+            "let out now only if an officer or a rule's quantities allow it, and certain before:\n- ada of"
+        ),
+        "{text}"
+    );
     assert!(
         changes.numbers.contains(
             &"permit `questions`, approval: none becomes before, which lets out less".to_owned()
@@ -126,18 +135,68 @@ fn numbers_are_told_with_their_direction() {
 
 #[test]
 fn rules_that_come_and_go_are_told() {
-    let rule =
-        "@id(\"x\") forbid (principal, action, resource) when { context.purpose == \"HMB\" };";
+    let rule = "@id(\"x\") @reason(\"not for research\") forbid (principal, action, resource) when { context.purpose == \"HMB\" };";
     let (without, with) = (bundle(WITH_TERMS, ""), bundle(WITH_TERMS, rule));
     let closed = diff(&without, &with, NOW);
     assert!(
         !closed.closed.is_empty() && closed.opened.is_empty(),
         "{closed}"
     );
-    assert!(
-        closed.numbers[0].starts_with("rule `x` is new: "),
-        "{closed}"
+    assert_eq!(
+        closed.numbers,
+        ["rule `x` is new: it forbids under conditions: not for research (rules.cedar, line 1)"]
     );
     let opened = diff(&with, &without, NOW);
-    assert_eq!(opened.numbers, ["rule `x` is gone"]);
+    assert_eq!(
+        opened.numbers,
+        ["rule `x`, which forbade, is gone: not for research"]
+    );
+    // An officer reads no Cedar, whatever changes in it.
+    let other = bundle(WITH_TERMS, &rule.replace("HMB", "GRU"));
+    let changed = diff(&with, &other, NOW);
+    assert!(
+        changed.numbers[0].starts_with("rule `x` is another now: it forbids"),
+        "{changed}"
+    );
+    assert!(!changed.to_string().contains("principal"), "{changed}");
+}
+
+#[test]
+fn what_becomes_certain_is_told_apart_from_what_is_opened() {
+    let with_approval = WITH_TERMS.replacen(
+        "agreed =",
+        "approval = \"before\"\nofficers = [\"olga\"]\nagreed =",
+        1,
+    );
+    let (certain, asks_first) = (bundle(WITH_TERMS, ""), bundle(&with_approval, ""));
+    let firmer = diff(&asks_first, &certain, NOW);
+    assert!(
+        firmer.opened.is_empty() && firmer.closed.is_empty(),
+        "{firmer}"
+    );
+    let looser = diff(&certain, &asks_first, NOW).looser;
+    assert!(!looser.is_empty());
+    let conditional =
+        |line: &String| format!("{line}, if an officer or a rule's quantities allow it");
+    assert_eq!(
+        firmer.firmer.iter().map(conditional).collect::<Vec<_>>(),
+        looser
+    );
+}
+
+#[test]
+fn a_first_permit_in_the_rules_is_told_to_narrow() {
+    let permit = "@id(\"p\") permit (principal, action, resource);";
+    let (without, with) = (bundle(WITH_TERMS, ""), bundle(WITH_TERMS, permit));
+    let says = |changes: Changes, what: &str| {
+        assert!(
+            changes.numbers.iter().any(|told| told.contains(what)),
+            "{changes}"
+        );
+    };
+    says(diff(&without, &with, NOW), "has permits of its own now");
+    says(
+        diff(&with, &without, NOW),
+        "has no permits of its own any more",
+    );
 }

@@ -3,7 +3,7 @@
 use cedar_policy::{Context, Entities, Request, RestrictedExpression};
 use consilium_protocol::{DatasetName, Millis};
 
-use super::{entities, uid};
+use super::{Kind, entities, uid};
 use crate::ask::{Action, Ask, Facts, StatisticKind};
 use crate::bundle::Release;
 use crate::day::Day;
@@ -31,9 +31,9 @@ impl Asked<'_> {
     pub(super) fn request(&self, has_terms: bool) -> Option<(Request, Option<Entities>)> {
         let name = self.dataset.as_str();
         let request = Request::new(
-            uid("Researcher", self.ask.researcher.name.as_str())?,
-            uid("Action", action_word(self.ask.action))?,
-            uid("DataSet", name)?,
+            uid(Kind::Researcher, self.ask.researcher.name.as_str())?,
+            uid(Kind::Action, action_word(self.ask.action))?,
+            uid(Kind::DataSet, name)?,
             self.context()?,
             None,
         )

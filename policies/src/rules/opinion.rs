@@ -50,8 +50,8 @@ impl Rules {
         let slice = self.slices.get(asked.dataset);
         let (request, elsewhere) = asked.request(slice.is_some())?;
         let (policies, entities) = match (slice, &elsewhere) {
-            (Some(slice), _) => (&slice.policies, &slice.entities),
-            (None, Some(entities)) => (&self.elsewhere, entities),
+            (Some(slice), _) => (&slice.rules.policies, &slice.entities),
+            (None, Some(entities)) => (&self.elsewhere.policies, entities),
             (None, None) => return None,
         };
         let opinion = |policy: &Policy| {
@@ -76,9 +76,9 @@ impl Rules {
     /// The text of an officer's rule, on one line.
     pub(crate) fn text(&self, id: &RuleId) -> Option<String> {
         let wanted = PolicyId::new(id.as_str());
-        let all = self.slices.values().map(|slice| &slice.policies);
+        let all = self.slices.values().map(|slice| &slice.rules.policies);
         let found = all
-            .chain([&self.elsewhere])
+            .chain([&self.elsewhere.policies])
             .find_map(|policies| policies.policy(&wanted))?;
         let text = found.to_string();
         Some(text.split_whitespace().collect::<Vec<_>>().join(" "))

@@ -138,6 +138,124 @@ fn a_rule_and_a_permit_may_not_share_a_name() {
     );
 }
 
+/// A rule by numbers: what it says of who, what and which data set, and when it holds.
+fn drawn(n: usize, (effect, who, what, which, when, k): (u8, u8, u8, u8, u8, u8)) -> String {
+    let effect = if effect == 0 { "permit" } else { "forbid" };
+    let who = [
+        "",
+        " == Researcher::\"ada\"",
+        " == Researcher::\"bob\"",
+        " is Researcher",
+    ][usize::from(who)];
+    let what = [
+        "",
+        " in Action::\"training\"",
+        " == Action::\"count\"",
+        " in [Action::\"count\", Action::\"mean\"]",
+    ][usize::from(what)];
+    let which = [
+        "",
+        " == DataSet::\"heart-disease\"",
+        " == DataSet::\"other\"",
+        " is DataSet",
+    ][usize::from(which)];
+    let when = [
+        String::new(),
+        format!("when {{ context.records < {k} }}"),
+        format!("unless {{ context has cohort && context.cohort >= {k} }}"),
+        // Overflows for all but the cheapest.
+        format!("when {{ context.records * {} > {k} }}", i64::MAX / 100),
+        format!("when {{ context.purpose == \"HMB\" }} unless {{ context.records < {k} }}"),
+        format!("when {{ [Researcher::\"ada\"].contains(principal) && resource.floor > {k} }}"),
+        format!("when {{ context.rounds > {k} }} when {{ action in Action::\"statistics\" }}"),
+    ][usize::from(when)]
+    .clone();
+    format!("@id(\"r{n}\") {effect} (principal{who}, action{what}, resource{which}) {when};\n")
+}
+
+/// What the rules say, each asked by itself: as it was before any were joined.
+fn each_by_itself(rules: &Rules, asked: &Asked<'_>) -> Said {
+    let slice = rules.slices.get(asked.dataset);
+    let (request, elsewhere) = asked.request(slice.is_some()).unwrap();
+    match slice {
+        Some(slice) => slice.rules.say(&request, &slice.entities),
+        None => rules.elsewhere.say(&request, &elsewhere.unwrap()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn joined_rules_say_what_each_says_by_itself(
+        rules in proptest::collection::vec(
+            (0_u8..6, 0_u8..4, 0_u8..4, 0_u8..4, 0_u8..7, 0_u8..120),
+            0..14,
+        ),
+        (is_ada, is_count, is_known, is_hmb) in any::<(bool, bool, bool, bool)>(),
+        (records, cohort) in (0_u64..200, proptest::option::of(0_u64..60)),
+    ) {
+        let text: String = rules.into_iter().enumerate().map(|(n, rule)| drawn(n, rule)).collect();
+        let files = BundleFiles {
+            policy: crate::bundle::tests::WITH_TERMS.as_bytes().to_vec(),
+            rules: text.clone().into_bytes(),
+            ..BundleFiles::default()
+        };
+        let bundle = Bundle::read("policy", &files).unwrap();
+        let rules = bundle.cedar();
+        prop_assert!(rules.elsewhere.joined.is_some(), "{text}");
+        let dataset = if is_known { "heart-disease" } else { "elsewhere" }.parse().unwrap();
+        let action = match is_count {
+            true => crate::Action::Statistic { statistic: crate::StatisticKind::Count, noisy: false },
+            false => crate::Action::Train { round: 2, rounds: 50 },
+        };
+        let ask = crate::Ask {
+            project: "cardiology".parse().unwrap(),
+            researcher: crate::Researcher {
+                name: if is_ada { "ada" } else { "carol" }.parse().unwrap(),
+                role: consilium_protocol::Role::Researcher,
+            },
+            purpose: if is_hmb { "HMB" } else { "GRU" }.parse().unwrap(),
+            dataset: DatasetName::clone(&dataset),
+            run: None,
+            run_digest: consilium_protocol::Digest([0; 32]),
+            action,
+        };
+        let facts = crate::Facts {
+            dataset_records: Some(records),
+            cohort_patients: cohort,
+            ..crate::Facts::default()
+        };
+        let terms = crate::decide::terms_of(bundle.datasets().get(&dataset), &[]);
+        let asked = Asked {
+            ask: &ask,
+            dataset: &dataset,
+            release: crate::Release::Update,
+            facts: &facts,
+            now: consilium_protocol::Millis(1_780_272_000_000),
+            terms: &terms,
+            agreed: &["IRB"],
+            named_researcher: is_ada,
+            named_project: true,
+        };
+        prop_assert_eq!(rules.say(&asked), each_by_itself(rules, &asked), "{}", text);
+    }
+}
+
+/// Long rules are left as they are, and what they say counts.
+#[test]
+fn a_rule_too_long_to_be_joined_stays_a_rule() {
+    let long = format!(
+        "@id(\"long\") forbid (principal, action, resource) when {{ context.records < 5{} }};",
+        " || context.records < 5".repeat(2_000)
+    );
+    let short = "@id(\"short\") forbid (principal, action, resource) when { context.records < 3 };";
+    let rules = written(&format!("{long}\n{short}")).unwrap();
+    let joined = rules.elsewhere.joined.unwrap();
+    // The long one, all short ones, and the permit of everything.
+    assert_eq!(joined.num_of_policies(), 3);
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_rules_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

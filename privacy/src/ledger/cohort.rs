@@ -27,6 +27,33 @@ pub struct Cohort {
     words: Vec<u64>,
 }
 
+/// Those in a cohort among 64 patients whose numbers follow each other.
+#[derive(Clone, Copy)]
+pub(super) struct Block(u64);
+
+impl Block {
+    pub(super) const PATIENTS: usize = WORD_BITS as usize;
+
+    /// All of them.
+    pub(super) fn is_full(self) -> bool {
+        self.0 == u64::MAX
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Their places in the block, ascending.
+    pub(super) fn places(self) -> impl Iterator<Item = usize> {
+        let mut bits = self.0;
+        std::iter::from_fn(move || {
+            let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+            bits &= bits - 1;
+            Some(bit as usize)
+        })
+    }
+}
+
 /// Bytes that are no cohort, or a number that is no patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CohortError {
@@ -130,7 +157,19 @@ impl Cohort {
 
     /// Keeps those that `keeps` says.
     pub fn retain(&mut self, mut keeps: impl FnMut(u32) -> bool) {
+        self.retain_blocks(|_, _| false, &mut keeps);
+    }
+
+    /// As [`Cohort::retain`], of 64 patients at once where `keeps_all` says so of a block and those of it who are in.
+    pub(super) fn retain_blocks(
+        &mut self,
+        mut keeps_all: impl FnMut(usize, Block) -> bool,
+        mut keeps: impl FnMut(u32) -> bool,
+    ) {
         for (word, bits) in (0..).zip(&mut self.words) {
+            if keeps_all(word as usize, Block(*bits)) {
+                continue;
+            }
             let mut rest = *bits;
             while rest != 0 {
                 let bit = rest.trailing_zeros();
@@ -141,6 +180,11 @@ impl Cohort {
             }
         }
         self.trim();
+    }
+
+    /// The patients by blocks of [`Block::PATIENTS`], from the first block on.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Block> + '_ {
+        self.words.iter().map(|bits| Block(*bits))
     }
 
     /// Its bytes: the same set always has the same.

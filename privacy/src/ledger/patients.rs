@@ -12,6 +12,7 @@ use std::fmt;
 
 use crate::fixed_point::{ATTO, PICO, nearest_up, pico_down};
 use crate::ledger::Cohort;
+use crate::ledger::cohort::Block;
 use crate::{Budget, Cost, INFINITE_ORDER, accountant};
 
 /// The orders that are kept, of [`crate::ORDERS`]: steps of at most 5 : 3, so that the best kept order is near the
@@ -27,16 +28,33 @@ const DELTA_UNIT_ATTO: u64 = 1_000_000;
 type Spent = [u32; ORDERS_KEPT.len()];
 
 /// What was spent on each patient of a data set.
+///
+/// Most asks are about everybody, or everybody of long stretches. So patients stand in blocks of 64, and what is spent on
+/// all of a block is written once, beside what was spent on some of it: an account is the sum of the two. All sums are of
+/// whole numbers that saturate, so it is the same sum however it is split. And where the block's greatest
+/// accounts have room, all of it have.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PatientAccounts {
+    /// But for what is spent on whole blocks.
     spent: Vec<Spent>,
     /// In 1e-12, of those charged with any δ; shorter than `spent`, or as long.
     delta: Vec<u32>,
+    blocks: Vec<OfBlock>,
 }
 
-/// The most that a patient may have spent at each order for one more cost to fit; below 0 where nothing is little
-/// enough.
-type Room = [i64; ORDERS_KEPT.len()];
+#[derive(Clone, Default, PartialEq, Eq)]
+struct OfBlock {
+    /// Spent on each of its patients.
+    by_all: Spent,
+    delta_by_all: u32,
+    /// At each order the most that stands in `spent` for any of them.
+    most: Spent,
+    /// Whether δ was spent on some of its patients and not on all.
+    delta_differs: bool,
+}
+
+/// What a patient must have spent less than at some order for one more cost to fit; 0 where nothing is little enough.
+type Room = [u32; ORDERS_KEPT.len()];
 
 impl PatientAccounts {
     /// Spends `cost` on each of these patients.
@@ -49,21 +67,32 @@ impl PatientAccounts {
         let end = cohort.end() as usize;
         if self.spent.len() < end {
             self.spent.resize(end, Spent::default());
+            self.blocks
+                .resize(end.div_ceil(Block::PATIENTS), OfBlock::default());
         }
         if delta > 0 && self.delta.len() < end {
             self.delta.resize(end, 0);
         }
-        for patient in cohort.iter() {
-            let patient = patient as usize;
-            if let Some(spent) = self.spent.get_mut(patient) {
-                for (spent, charge) in spent.iter_mut().zip(&charge) {
-                    *spent = spent.saturating_add(*charge);
-                }
+        for (at, (touched, block)) in cohort.blocks().zip(&mut self.blocks).enumerate() {
+            if touched.is_full() {
+                add(&mut block.by_all, &charge);
+                block.delta_by_all = block.delta_by_all.saturating_add(delta);
+                continue;
             }
-            if delta > 0
-                && let Some(spent) = self.delta.get_mut(patient)
-            {
-                *spent = spent.saturating_add(delta);
+            block.delta_differs |= delta > 0 && !touched.is_empty();
+            for place in touched.places() {
+                let patient = at * Block::PATIENTS + place;
+                if let Some(spent) = self.spent.get_mut(patient) {
+                    add(spent, &charge);
+                    for (most, spent) in block.most.iter_mut().zip(spent) {
+                        *most = (*most).max(*spent);
+                    }
+                }
+                if delta > 0
+                    && let Some(spent) = self.delta.get_mut(patient)
+                {
+                    *spent = spent.saturating_add(delta);
+                }
             }
         }
     }
@@ -78,21 +107,27 @@ impl PatientAccounts {
         let charge = kept(cost);
         let delta = delta_kept(cost);
         // As many as there are different sums of δ: one, unless histograms over unknown keys were asked.
-        let mut rooms: BTreeMap<u32, Room> = BTreeMap::new();
-        let (mut sum, mut most) = (delta, room(budget, delta, &charge));
-        active.retain(|patient| {
-            let (spent, spent_delta) = self.account(patient);
-            let after = spent_delta.saturating_add(delta);
-            if after != sum {
-                sum = after;
-                most = *rooms
-                    .entry(after)
-                    .or_insert_with(|| room(budget, after, &charge));
-            }
-            // Without an early exit it is a few vector instructions.
-            let holds = |any, (spent, most): (&u32, &i64)| any | (i64::from(*spent) <= *most);
-            spent.iter().zip(&most).fold(false, holds)
-        });
+        let mut rooms = Rooms {
+            budget,
+            charge,
+            known: BTreeMap::new(),
+            last: (delta, room(budget, delta, &charge)),
+        };
+        let mut rooms_of_blocks = rooms.clone();
+        let nothing = OfBlock::default();
+        active.retain_blocks(
+            |at, touched| {
+                let block = self.blocks.get(at).unwrap_or(&nothing);
+                let mut most = block.most;
+                add(&mut most, &block.by_all);
+                let after = block.delta_by_all.saturating_add(delta);
+                !touched.is_empty() && !block.delta_differs && rooms_of_blocks.fit(&most, after)
+            },
+            |patient| {
+                let (spent, spent_delta) = self.account(patient);
+                rooms.fit(&spent, spent_delta.saturating_add(delta))
+            },
+        );
         active
     }
 
@@ -110,15 +145,49 @@ impl PatientAccounts {
     /// Bytes of memory that the accounts take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.spent.capacity() * size_of::<Spent>() + self.delta.capacity() * size_of::<u32>()
+        self.spent.capacity() * size_of::<Spent>()
+            + self.delta.capacity() * size_of::<u32>()
+            + self.blocks.capacity() * size_of::<OfBlock>()
     }
 
     fn account(&self, patient: u32) -> (Spent, u32) {
         let patient = patient as usize;
-        (
-            self.spent.get(patient).copied().unwrap_or_default(),
-            self.delta.get(patient).copied().unwrap_or_default(),
-        )
+        let mut spent = self.spent.get(patient).copied().unwrap_or_default();
+        let mut delta = self.delta.get(patient).copied().unwrap_or_default();
+        if let Some(block) = self.blocks.get(patient / Block::PATIENTS) {
+            add(&mut spent, &block.by_all);
+            delta = delta.saturating_add(block.delta_by_all);
+        }
+        (spent, delta)
+    }
+}
+
+/// What fits beside each sum of δ.
+#[derive(Clone)]
+struct Rooms<'a> {
+    budget: &'a Budget,
+    charge: Spent,
+    known: BTreeMap<u32, Room>,
+    last: (u32, Room),
+}
+
+impl Rooms<'_> {
+    /// Whether the cost fits on top of what was spent, with a sum of δ after it.
+    fn fit(&mut self, spent: &Spent, delta: u32) -> bool {
+        if delta != self.last.0 {
+            let known = self.known.entry(delta);
+            let known = *known.or_insert_with(|| room(self.budget, delta, &self.charge));
+            self.last = (delta, known);
+        }
+        // Without an early exit it is a few vector instructions.
+        let holds = |any, (spent, below): (&u32, &u32)| any | (spent < below);
+        spent.iter().zip(&self.last.1).fold(false, holds)
+    }
+}
+
+fn add(spent: &mut Spent, charge: &Spent) {
+    for (spent, charge) in spent.iter_mut().zip(charge) {
+        *spent = spent.saturating_add(*charge);
     }
 }
 
@@ -151,11 +220,11 @@ fn room(budget: &Budget, delta: u32, charge: &Spent) -> Room {
         delta => (f64::from(delta) * DELTA_UNIT_ATTO as f64 / ATTO).next_up(),
     };
     let left = budget.delta() - spent_delta;
-    let mut room = [-1; ORDERS_KEPT.len()];
+    let mut room = [0; ORDERS_KEPT.len()];
     if delta == u32::MAX || left <= 0.0 {
         return room;
     }
-    for ((order, charge), most) in ORDERS_KEPT.iter().zip(charge).zip(&mut room) {
+    for ((order, charge), below) in ORDERS_KEPT.iter().zip(charge).zip(&mut room) {
         let pico = match *order {
             // The conversion is free there, so a declared ε is the whole number that it was meant to be.
             INFINITE_ORDER => nearest_up(budget.epsilon(), PICO),
@@ -163,7 +232,8 @@ fn room(budget: &Budget, delta: u32, charge: &Spent) -> Room {
         };
         // Below the infinite, which never fits.
         let allowed = u32::try_from(pico / MICRO_PICO).unwrap_or(u32::MAX - 1);
-        *most = i64::from(allowed.min(u32::MAX - 1)) - i64::from(*charge);
+        let most = allowed.min(u32::MAX - 1).checked_sub(*charge);
+        *below = most.map_or(0, |most| most + 1);
     }
     room
 }

@@ -233,6 +233,48 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Blocks of patients are charged at once; each patient's account is what it would be if she were alone.
+    #[test]
+    fn a_patient_has_the_account_of_one_who_is_alone(
+        asks in proptest::collection::vec((0_u32..200, 0_u32..200, any::<bool>(), 0_usize..4), 1..24),
+        epsilon in 0.2_f64..4.0,
+    ) {
+        const PATIENTS: u32 = 200;
+        let costs = [
+            Cost::pure(0.1).unwrap(),
+            Cost::zcdp(0.01).unwrap(),
+            Cost::approximate(0.2, 1e-7).unwrap(),
+            Cost::subsampled_gaussian(0.1, 1.5, 5).unwrap(),
+        ];
+        let budget = Budget::new(epsilon, 1e-6).unwrap();
+        let everyone = Cohort::first(PATIENTS).unwrap();
+        let mut together = PatientAccounts::default();
+        let mut alone = vec![PatientAccounts::default(); PATIENTS as usize];
+        let one = Cohort::first(1).unwrap();
+        for (from, to, every_second, cost) in asks {
+            let step = if every_second { 2 } else { 1 };
+            let cohort = Cohort::of((from.min(to)..from.max(to)).step_by(step)).unwrap();
+            let cost = &costs[cost];
+            together.charge(&cohort, cost);
+            for patient in cohort.iter() {
+                alone[patient as usize].charge(&one, cost);
+            }
+            for cost in &costs {
+                let active = together.active(&everyone, cost, &budget);
+                for (patient, alone) in (0..).zip(&alone) {
+                    let fits = !alone.active(&one, cost, &budget).is_empty();
+                    prop_assert_eq!(active.contains(patient), fits, "patient {}", patient);
+                }
+            }
+        }
+        let retired = alone.iter().map(|alone| alone.retired(&costs[0], &budget)).sum::<u64>();
+        prop_assert_eq!(together.retired(&costs[0], &budget), retired);
+    }
+}
+
 #[test]
 fn a_patient_whose_budget_is_spent_is_left_out_and_the_others_are_not() {
     let mut ledger = Ledger::default();

@@ -36,3 +36,13 @@ pub const EPSILON_MAX: f64 = 20.0;
 pub const RHO_MIN: f64 = 1e-6;
 /// See [`RHO_MIN`].
 pub const RHO_MAX: f64 = 20.0;
+
+/// Cells of a sketch of distinct patients, a power of two: from a few hundred patients to a few million.
+pub const SKETCH_CELLS_MIN: u32 = 1 << 8;
+/// See [`SKETCH_CELLS_MIN`]. A sketch has a bit for each.
+pub const SKETCH_CELLS_MAX: u32 = 1 << 20;
+
+/// Sites of one count of distinct patients. Masks need two, and each site's noise is on top of the others'.
+pub const SKETCH_SITES_MIN: usize = 2;
+/// See [`SKETCH_SITES_MIN`].
+pub const SKETCH_SITES_MAX: usize = 32;

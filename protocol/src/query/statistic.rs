@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::QueryError;
 use super::filter::check_column;
-use super::limits::{CELLS_MAX, PROBABILITIES_MAX, TEXT_BYTES_MAX};
+use super::limits::{
+    CELLS_MAX, PROBABILITIES_MAX, SKETCH_CELLS_MAX, SKETCH_CELLS_MIN, TEXT_BYTES_MAX,
+};
 
 /// The cell of patients whose value is below the first bin.
 pub const BELOW: &str = "(below)";
@@ -48,6 +50,9 @@ pub enum Statistic {
         k: u32,
         candidates: Vec<String>,
     },
+    /// How many different patients the named sites have together: each site hashes its patients into so many cells
+    /// and tells, hidden from everybody, which are occupied. It has no table of counts.
+    Distinct { cells: u32 },
 }
 
 /// The cells of a histogram.
@@ -81,6 +86,7 @@ impl Statistic {
             Self::Mean { .. } => "mean",
             Self::Quantile { .. } => "quantile",
             Self::Top { .. } => "top",
+            Self::Distinct { .. } => "distinct",
         }
     }
 
@@ -88,7 +94,7 @@ impl Statistic {
     #[must_use]
     pub fn column(&self) -> Option<&str> {
         match self {
-            Self::Count => None,
+            Self::Count | Self::Distinct { .. } => None,
             Self::Histogram { column, .. }
             | Self::Mean { column, .. }
             | Self::Quantile { column, .. }
@@ -114,13 +120,14 @@ impl Statistic {
             .map(|edge| edge.to_string())
             .collect(),
             Self::Top { candidates, .. } => candidates.clone(),
+            Self::Distinct { .. } => Vec::new(),
         };
         Some(keys)
     }
 
     pub(super) fn canonical(mut self) -> Self {
         match &mut self {
-            Self::Count => {}
+            Self::Count | Self::Distinct { .. } => {}
             Self::Histogram { cells, .. } => {
                 if let Cells::Bins(bins) = cells {
                     bins.low += 0.0;
@@ -156,6 +163,16 @@ impl Statistic {
         }
         match self {
             Self::Count => Ok(()),
+            Self::Distinct { cells } => {
+                if cells.is_power_of_two() && (SKETCH_CELLS_MIN..=SKETCH_CELLS_MAX).contains(cells)
+                {
+                    return Ok(());
+                }
+                Err(QueryError::invalid(
+                    "statistic.cells",
+                    format!("must be a power of two from {SKETCH_CELLS_MIN} to {SKETCH_CELLS_MAX}"),
+                ))
+            }
             Self::Histogram { cells, .. } => cells.check(),
             Self::Mean { low, high, .. } => check_range(*low, *high),
             Self::Quantile {

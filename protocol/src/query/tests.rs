@@ -380,3 +380,57 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn distinct_patients_are_asked_of_named_sites_with_an_epsilon() {
+    let asked = |sites: &[&str], cells: u32, accuracy: Accuracy| {
+        Query::new(QueryDocument {
+            sites: sites.iter().map(|site| site.parse().unwrap()).collect(),
+            statistic: Statistic::Distinct { cells },
+            accuracy,
+            ..count_of(None)
+        })
+    };
+    let query = asked(&["va", "basel"], 4096, Accuracy::Epsilon(2.0)).unwrap();
+    assert!(
+        query
+            .text()
+            .contains(r#""sites":["basel","va"],"statistic":{"cells":4096,"kind":"distinct"}"#),
+        "{}",
+        query.text()
+    );
+    assert_eq!(Query::parse(query.text().as_bytes()), Ok(query));
+    let two = ["basel", "va"];
+    for (sites, cells, accuracy, says) in [
+        (&two[..1], 4096, Accuracy::Epsilon(2.0), "name them"),
+        (&[][..], 4096, Accuracy::Epsilon(2.0), "name them"),
+        (&two[..], 4000, Accuracy::Epsilon(2.0), "power of two"),
+        (&two[..], 1 << 21, Accuracy::Epsilon(2.0), "power of two"),
+        (&two[..], 0, Accuracy::Epsilon(2.0), "power of two"),
+        (&two[..], 4096, Accuracy::Exact, "with an epsilon"),
+        (&two[..], 4096, Accuracy::Rho(0.5), "with an epsilon"),
+    ] {
+        let error = asked(sites, cells, accuracy).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_question_about_budgets_is_its_own_canonical_text() {
+    let question = BudgetQuestion {
+        project: "cardiology".parse().unwrap(),
+        sites: ["va", "basel"].map(|site| site.parse().unwrap()).into(),
+    };
+    let text = question.text().unwrap();
+    assert_eq!(text, r#"{"project":"cardiology","sites":["basel","va"]}"#);
+    assert_eq!(BudgetQuestion::parse(text.as_bytes()), Ok(question));
+    for wrong in [
+        "",
+        "{}",
+        r#"{"project":"cardiology","sites":["va","basel"]}"#,
+        r#"{"project":"cardiology" }"#,
+        r#"{"project":"cardiology","more":1}"#,
+    ] {
+        assert!(BudgetQuestion::parse(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}

@@ -5,7 +5,7 @@ use consilium_protocol::message::ANSWER_CELLS_MAX;
 use consilium_protocol::query::limits::{
     COLUMN_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, QUERY_BYTES_MAX,
 };
-use consilium_protocol::query::{Filter, Query, parse};
+use consilium_protocol::query::{BudgetQuestion, Filter, Query, parse};
 
 use crate::Target;
 
@@ -31,6 +31,10 @@ pub fn holds(bytes: &[u8]) {
             assert!(keys.len() <= ANSWER_CELLS_MAX);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    if let Ok(question) = BudgetQuestion::parse(bytes) {
+        let text = question.text();
+        assert_eq!(text.as_ref().map(String::as_bytes), Ok(bytes));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

@@ -3,7 +3,8 @@
 use consilium_coordinator::event::Event;
 use consilium_coordinator::members::Members;
 use consilium_policies::entry::{
-    BundleInstalled, PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
+    BudgetTold, BundleInstalled, PassAbandoned, PassFailed, PassRefused, PassReleased,
+    PassReserved,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,7 @@ pub fn holds(bytes: &[u8]) {
         twice::<PassFailed>(line);
         twice::<PassAbandoned>(line);
         twice::<BundleInstalled>(line);
+        twice::<BudgetTold>(line);
     }
     assert_eq!(members, again);
     let listed = members.list(|_, _| false);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::world::{SMALL, append_rounds};
 use consilium_journal::storage::Memory;
-use consilium_journal::{Journal, JournalError, Limits, VerifyError, read, verify};
+use consilium_journal::{Head, Journal, JournalError, Limits, VerifyError, read, verify};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -229,4 +229,44 @@ fn the_bytes_on_disk_are_those_in_memory() {
             memory.bytes(&name).unwrap()
         );
     }
+}
+
+/// Over several segments: what comes after any head that the journal had, and of no other.
+#[test]
+fn entries_after_a_head_are_those_that_came_after_it() {
+    let (memory, _) = crate::world::journal_of(11);
+    let journal = crate::world::open(&memory).unwrap();
+    let all = crate::world::entries(&memory);
+    let after = |head| {
+        let entries = journal.entries_after(head).unwrap()?;
+        Some(
+            entries
+                .map(|entry| entry.unwrap().seq)
+                .collect::<Vec<u64>>(),
+        )
+    };
+    assert_eq!(after(Head::EMPTY), Some((0..11).collect()));
+    for entry in &all {
+        let head = Head {
+            seq: entry.seq + 1,
+            hash: entry.hash,
+        };
+        assert_eq!(after(head), Some((head.seq..11).collect()));
+        // Another place, another hash, another journal.
+        let elsewhere = Head {
+            seq: entry.seq + 2,
+            ..head
+        };
+        assert_eq!(after(elsewhere), None);
+    }
+    let ahead = Head {
+        seq: 12,
+        hash: all[10].hash,
+    };
+    assert_eq!(after(ahead), None);
+    let empty_with_a_hash = Head {
+        seq: 0,
+        hash: all[3].hash,
+    };
+    assert_eq!(after(empty_with_a_hash), None);
 }

@@ -3,6 +3,7 @@
 mod hostile_callers;
 mod hostile_streams;
 mod identity;
+mod masks;
 mod meeting;
 
 use std::net::{Ipv4Addr, SocketAddr};

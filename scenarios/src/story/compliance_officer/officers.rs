@@ -155,7 +155,13 @@ pub(super) fn tighten(told: &mut Narrator, consortium: &Consortium) -> Result<()
     tests(told, &bundle, "cases_tightened")?;
     told.says("What does the change let out that was not let out before?");
     let changes = told.offline(&["policy", "diff", &in_force, &bundle])?;
-    for (sign, list) in [('+', "/opened"), ('-', "/closed"), (' ', "/numbers")] {
+    let lists = [
+        ('+', "/opened"),
+        ('-', "/closed"),
+        ('?', "/looser"),
+        (' ', "/numbers"),
+    ];
+    for (sign, list) in lists {
         for line in texts(&changes, list)? {
             told.answered(&format!("{sign} {line}"));
         }

@@ -100,6 +100,7 @@ impl Hospital {
             path: RECORDS_FILE.into(),
             schema: SCHEMA_FILE.into(),
             test_rows: Some(TEST_ROWS_FILE.into()),
+            linkage_column: None,
         };
         Ok(declaration.open(folder)?)
     }

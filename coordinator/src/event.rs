@@ -120,7 +120,15 @@ pub enum Event {
         statistic: String,
         sites: BTreeSet<SiteName>,
     },
-    /// What came of it; no figure.
+    /// A researcher asks sites what a project has left of its budgets; they journal what they told.
+    BudgetAsked {
+        /// SHA-256 of exactly what she signed.
+        question: Digest,
+        researcher: MemberName,
+        project: ProjectName,
+        sites: BTreeSet<SiteName>,
+    },
+    /// What came of a query; no figure.
     QueryAnswered {
         query: Digest,
         researcher: MemberName,
@@ -158,6 +166,7 @@ impl Event {
             Self::RunEnded { .. } => "run-ended",
             Self::RunResumed { .. } => "run-resumed",
             Self::QueryAsked { .. } => "query-asked",
+            Self::BudgetAsked { .. } => "budget-asked",
             Self::QueryAnswered { .. } => "query-answered",
         }
     }
@@ -172,6 +181,7 @@ impl Event {
             | Self::CertificateRenewed { .. }
             | Self::MemberEvicted { .. }
             | Self::QueryAsked { .. }
+            | Self::BudgetAsked { .. }
             | Self::QueryAnswered { .. } => None,
             Self::RunSubmitted { run_id, .. }
             | Self::SiteAdmitted { run_id, .. }

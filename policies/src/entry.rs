@@ -7,10 +7,10 @@
 //! Entries hold names, digests, counts and times; no row, no parameter, no metric. Their names are never reused
 //! for anything else, and fields are only ever added: a journal is read by versions that come years later.
 
-use consilium_protocol::{Digest, MemberName, Refusal};
+use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Refusal};
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{Ask, Facts};
+use crate::ask::{Ask, Facts, Researcher};
 use crate::bundle::RuleId;
 
 /// Kind of a [`PassReserved`].
@@ -29,6 +29,9 @@ pub const BUNDLE_INSTALLED: &str = "bundle-installed";
 pub const BUNDLE_REFUSED: &str = "bundle-refused";
 /// Kind of a [`PassRepeated`].
 pub const PASS_REPEATED: &str = "pass-repeated";
+
+/// Kind of a [`BudgetTold`].
+pub const BUDGET_TOLD: &str = "budget-told";
 
 /// An ask was permitted; its work has not begun. What it costs is spent from here on, whatever follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -170,6 +173,26 @@ pub struct PassRepeated {
     /// The officer who released it from the outbox, where the policy wants one to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released_by: Option<MemberName>,
+}
+
+/// A researcher asked what a project has left of its budgets. It has no part in any sum of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BudgetTold {
+    /// SHA-256 of exactly what the researcher signed.
+    pub question: Digest,
+    /// Whose budgets.
+    pub project: ProjectName,
+    /// Who signed it.
+    pub researcher: Researcher,
+    /// The data sets of which it was told; none where it was refused.
+    pub datasets: Vec<DatasetName>,
+    /// The bundle that decided, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Digest>,
+    /// The answer as it was sent, where it was no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }
 
 /// A bundle came in and is not taken up; what was in force stays so.

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{
     AuthorizationError, Authorizer, Decision, Effect as CedarEffect, Entities, Entity, EntityId,
-    EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, ResourceConstraint,
+    EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Request, ResourceConstraint,
     RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use consilium_protocol::DatasetName;
@@ -26,6 +26,7 @@ use crate::files::RULES_FILE;
 use crate::limits::CEDAR_RULES_MAX;
 
 mod ask;
+mod joined;
 mod opinion;
 
 pub(crate) use ask::Asked;
@@ -62,14 +63,22 @@ pub struct Rules {
     /// For each data set with terms, the rules that can be about it.
     slices: BTreeMap<DatasetName, Slice>,
     /// The rules that can be about a data set of no terms.
-    elsewhere: PolicySet,
+    elsewhere: Asking,
 }
 
 /// The rules that can be about one data set, and the data set as they see it.
 #[derive(Debug, Clone, PartialEq)]
 struct Slice {
-    policies: PolicySet,
+    rules: Asking,
     entities: Entities,
+}
+
+/// Rules that are evaluated together.
+#[derive(Debug, Clone, PartialEq)]
+struct Asking {
+    policies: PolicySet,
+    /// The same, with all forbids as one.
+    joined: Option<PolicySet>,
 }
 
 /// What the rules say about one ask.
@@ -108,7 +117,7 @@ impl Rules {
             Ok((name.clone(), slice(name, dataset, about, of_codes)?))
         });
         let slices = with_codes.collect::<Result<_, BundleError>>()?;
-        let elsewhere = policy_set(about(&all, None).cloned())?;
+        let elsewhere = Asking::new(policy_set(about(&all, None).cloned())?);
         Ok(Self {
             written,
             slices,
@@ -128,12 +137,54 @@ impl Rules {
         else {
             return Said::Broken(Vec::new());
         };
-        let (policies, entities) = match (self.slices.get(asked.dataset), &elsewhere) {
-            (Some(slice), _) => (&slice.policies, &slice.entities),
+        let (rules, entities) = match (self.slices.get(asked.dataset), &elsewhere) {
+            (Some(slice), _) => (&slice.rules, &slice.entities),
             (None, Some(entities)) => (&self.elsewhere, entities),
             (None, None) => return Said::Broken(Vec::new()),
         };
-        let response = Authorizer::new().is_authorized(&request, policies, entities);
+        match rules.permit(&request, entities) {
+            true => Said::Permitted,
+            false => rules.say(&request, entities),
+        }
+    }
+
+    /// Why a rule forbids, for whoever asked: the officer's words, or the ontology's.
+    pub(crate) fn told(&self, id: &RuleId) -> Option<String> {
+        if let Some(code) = code_of(id) {
+            let why = match code.effects().contains(&Effect::Unagreed) {
+                true => ", and no permit of the project records that it is agreed to",
+                false => "",
+            };
+            return Some(format!(
+                "the data set carries the consent code {code} ({}){why}",
+                code.label()
+            ));
+        }
+        let rule = self.written.iter().find(|rule| rule.id == *id)?;
+        rule.reason.clone()
+    }
+}
+
+impl Asking {
+    fn new(policies: PolicySet) -> Self {
+        Self {
+            joined: joined::joined(&policies),
+            policies,
+        }
+    }
+
+    /// Whether none forbids, some permits, and each can be evaluated; where it is not seen at once, false.
+    fn permit(&self, request: &Request, entities: &Entities) -> bool {
+        self.joined.as_ref().is_some_and(|joined| {
+            let response = Authorizer::new().is_authorized(request, joined, entities);
+            let is_whole = response.diagnostics().errors().next().is_none();
+            is_whole && response.decision() == Decision::Allow
+        })
+    }
+
+    /// What each of them says, asked by itself.
+    fn say(&self, request: &Request, entities: &Entities) -> Said {
+        let response = Authorizer::new().is_authorized(request, &self.policies, entities);
         let diagnostics = response.diagnostics();
         let broken: Vec<RuleId> = diagnostics
             .errors()
@@ -156,22 +207,6 @@ impl Rules {
                 Said::Forbidden(decided_by)
             }
         }
-    }
-
-    /// Why a rule forbids, for whoever asked: the officer's words, or the ontology's.
-    pub(crate) fn told(&self, id: &RuleId) -> Option<String> {
-        if let Some(code) = code_of(id) {
-            let why = match code.effects().contains(&Effect::Unagreed) {
-                true => ", and no permit of the project records that it is agreed to",
-                false => "",
-            };
-            return Some(format!(
-                "the data set carries the consent code {code} ({}){why}",
-                code.label()
-            ));
-        }
-        let rule = self.written.iter().find(|rule| rule.id == *id)?;
-        rule.reason.clone()
     }
 }
 
@@ -359,7 +394,7 @@ fn slice(
     let entities = entities(name, words, dataset.floor_patients)
         .ok_or_else(|| fault(RULES_FILE, None, format!("`{name}` cannot be a data set")))?;
     Ok(Slice {
-        policies: policy_set(about.into_iter().chain(of_codes))?,
+        rules: Asking::new(policy_set(about.into_iter().chain(of_codes))?),
         entities,
     })
 }
@@ -381,7 +416,7 @@ pub(crate) fn entities<'a>(
         ),
     ];
     let dataset = Entity::new(
-        uid("DataSet", name.as_str())?,
+        uid(Kind::DataSet, name.as_str())?,
         attributes.into_iter().collect(),
         Default::default(),
     )
@@ -390,9 +425,29 @@ pub(crate) fn entities<'a>(
     actions.add_entities([dataset], None).ok()
 }
 
-pub(crate) fn uid(kind: &str, id: &str) -> Option<EntityUid> {
-    let kind = EntityTypeName::from_str(kind).ok()?;
-    Some(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
+/// What there is in the schema.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Researcher,
+    Action,
+    DataSet,
+}
+
+pub(crate) fn uid(kind: Kind, id: &str) -> Option<EntityUid> {
+    // Cedar parses a name like a policy; three of them would be half of a decision.
+    static NAMES: OnceLock<[Option<EntityTypeName>; 3]> = OnceLock::new();
+    let read = |name: &str| EntityTypeName::from_str(name).ok();
+    let [researcher, action, dataset] =
+        NAMES.get_or_init(|| ["Researcher", "Action", "DataSet"].map(read));
+    let name = match kind {
+        Kind::Researcher => researcher,
+        Kind::Action => action,
+        Kind::DataSet => dataset,
+    };
+    Some(EntityUid::from_type_name_and_id(
+        name.clone()?,
+        EntityId::new(id),
+    ))
 }
 
 fn generated(id: &str, text: &str) -> Result<Policy, BundleError> {

@@ -53,6 +53,7 @@ pub(super) fn within_terms(
         return Ok(());
     }
     match (&terms.budget, &terms.budget_patient) {
+        (_, Some(_)) if facts.cost.is_of_its_patients_alone() => Ok(()),
         (Some(budget), Some(_)) if facts.spent.dataset.fits(budget, &facts.cost) => Ok(()),
         (Some(budget), Some(_)) => Err(Refusal::new(
             RefusalCode::BudgetExhausted,
@@ -102,7 +103,7 @@ fn enough_patients(
     }
     let looks_at_the_cohort = matches!(
         release,
-        Release::ExactStatistics | Release::DistinctSketch | Release::SearchL2 | Release::SearchL3
+        Release::ExactStatistics | Release::SearchL2 | Release::SearchL3
     );
     if !looks_at_the_cohort {
         return Ok(());

@@ -29,6 +29,10 @@ pub enum IdentityError {
     NotPem { path: PathBuf },
     #[error("`{path}` holds no Ed25519 key")]
     NotAKey { path: PathBuf },
+    #[error(
+        "`{path}` holds no linkage key; it is 64 hexadecimal digits, made by `consilium-node linkage-key`"
+    )]
+    NotALinkageKey { path: PathBuf },
     #[error("the consortium's name must be 1 to 64 printable characters")]
     ConsortiumName,
     #[error("the certificate cannot be read")]

@@ -49,6 +49,8 @@ pub enum Noise {
     None,
     Laplace,
     Gaussian,
+    /// Cells of a sketch that show themselves through coins.
+    Coins,
 }
 
 /// Why a site is missing from a result although it did not refuse.
@@ -98,7 +100,7 @@ pub struct AnsweredBy {
 }
 
 impl Noise {
-    const ALL: [Self; 3] = [Self::None, Self::Laplace, Self::Gaussian];
+    const ALL: [Self; 4] = [Self::None, Self::Laplace, Self::Gaussian, Self::Coins];
 
     /// The kind as it is written.
     #[must_use]
@@ -107,6 +109,7 @@ impl Noise {
             Self::None => "none",
             Self::Laplace => "laplace",
             Self::Gaussian => "gaussian",
+            Self::Coins => "coins",
         }
     }
 
@@ -368,7 +371,7 @@ impl From<(SiteName, Refusal)> for wire::RefusedBy {
     }
 }
 
-struct RefusedBy((SiteName, Refusal));
+pub(super) struct RefusedBy(pub(super) (SiteName, Refusal));
 
 impl TryFrom<wire::RefusedBy> for RefusedBy {
     type Error = MessageError;
@@ -388,7 +391,7 @@ impl From<(SiteName, Missing)> for wire::MissingSite {
     }
 }
 
-struct MissingSite((SiteName, Missing));
+pub(super) struct MissingSite(pub(super) (SiteName, Missing));
 
 impl TryFrom<wire::MissingSite> for MissingSite {
     type Error = MessageError;

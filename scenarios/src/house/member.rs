@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use consilium_cli::Streams;
 use serde_json::Value;
@@ -24,11 +24,40 @@ pub enum Typed {
     Quietly,
 }
 
+/// How a command ended whose answer a person read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Answered,
+    /// With this exit code, and the reason on standard error.
+    Failed(u8),
+}
+
 impl Member {
     /// The member whose home this is.
     #[must_use]
     pub fn at(home: PathBuf) -> Self {
         Self { home }
+    }
+
+    /// Where its key and certificate lie.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Types `consilium WORDS` and reads the answer, which goes to this process's own streams as people see it.
+    pub fn reads(&self, words: &[&str]) -> Exit {
+        let home = self.home.as_os_str().to_owned();
+        let arguments = ["consilium", "--home"]
+            .map(OsString::from)
+            .into_iter()
+            .chain([home])
+            .chain(words.iter().map(OsString::from));
+        let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+        match consilium_cli::execute(arguments, &mut streams(&mut out, &mut err, Typed::Openly)) {
+            0 => Exit::Answered,
+            code => Exit::Failed(code),
+        }
     }
 
     /// Types `consilium WORDS`, and gives the `data` of the answer.
@@ -91,6 +120,7 @@ fn answer(out: &[u8], words: &[&str]) -> Result<Value, HouseError> {
             .map(Value::take)
             .unwrap_or_default());
     }
+    let data = envelope.get_mut("data").map(Value::take);
     let said = |field: &str| {
         let text = envelope
             .get("error")
@@ -103,5 +133,6 @@ fn answer(out: &[u8], words: &[&str]) -> Result<Value, HouseError> {
         code: said("code"),
         message: said("message"),
         remedy: said("remedy"),
+        data: Box::new(data.unwrap_or_default()),
     })
 }

@@ -13,7 +13,7 @@ mod processes;
 mod role;
 
 pub use consortium::{Consortium, Site};
-pub use member::{Member, Typed, anybody_types};
+pub use member::{Exit, Member, Typed, anybody_types};
 pub use processes::Household;
 pub use role::{Role, played};
 
@@ -46,6 +46,8 @@ pub enum HouseError {
         code: String,
         message: String,
         remedy: String,
+        /// What the envelope holds besides: what each site said to a question that none answered. Null where nothing.
+        data: Box<serde_json::Value>,
     },
     #[error("the answer to `consilium {typed}` lacks `{field}`")]
     Answer { typed: String, field: &'static str },
@@ -56,9 +58,17 @@ pub enum HouseError {
 /// # Errors
 /// [`HouseError::Disk`] with the path.
 pub fn write(path: &Path, text: &str) -> Result<(), HouseError> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// As [`write`], of any bytes.
+///
+/// # Errors
+/// [`HouseError::Disk`] with the path.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), HouseError> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(path, text))
+        .and_then(|()| std::fs::write(path, bytes))
         .map_err(|source| HouseError::Disk {
             what: format!("cannot write `{}`", path.display()),
             source,

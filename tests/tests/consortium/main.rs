@@ -13,6 +13,8 @@ mod data;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod distinct;
+#[cfg(test)]
 mod enrolment;
 #[cfg(test)]
 mod envelopes;

@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn of(filter: &str) -> Result<Vec<u32>, Misfit> {
-        let filter: Filter = filter.parse().unwrap();
+        let filter = consilium_protocol::query::parse::filter(filter).unwrap();
         let those = holds(&tables(), 3, &filter)?;
         Ok((0u32..)
             .zip(those)

@@ -254,7 +254,7 @@ impl Within {
 }
 
 fn wrong(error: impl std::fmt::Display) -> NoAnswer {
-    crate::ending::CliError::Figures {
+    CliError::Figures {
         message: error.to_string(),
     }
     .into()

@@ -12,7 +12,7 @@ use consilium_privacy::Budget;
 use consilium_protocol::message::{DatasetLeft, SiteBudget};
 use consilium_protocol::{DatasetName, Digest, Millis, ProjectName, Refusal, RefusalCode};
 
-use super::{Gate, GateFault, NotReleased, bundle};
+use super::{Gate, NotReleased, bundle};
 use crate::budget::standing;
 
 /// Who asks about which project's budgets, by a text of this digest.

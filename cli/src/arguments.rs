@@ -9,6 +9,7 @@ use consilium_protocol::{MemberName, Role, RunId};
 use crate::audit::arguments::AuditCommand;
 use crate::budget::BudgetCommand;
 use crate::policy::arguments::PolicyCommand;
+use crate::search::arguments::SearchAsked;
 use crate::stats::arguments::StatsCommand;
 
 const EXIT_CODES: &str = "\
@@ -71,18 +72,26 @@ pub(crate) enum Command {
     /// Training runs.
     #[command(subcommand, after_help = "Example:\n  consilium run new heart.toml")]
     Run(RunCommand),
-    /// Counts, histograms, means, quantiles and rankings over the sites' patients.
+    /// Counts, histograms, means, quantiles, rankings and distinct patients over the sites.
     #[command(
         subcommand,
         after_help = "Example:\n  consilium stats count --dataset heart-disease --project cardiology --purpose HMB"
     )]
     Stats(StatsCommand),
-    /// What was spent of a budget, and what something would cost; offline.
+    /// What a project has left of its budgets, what was spent, and what something would cost.
     #[command(
         subcommand,
         after_help = "Example:\n  consilium budget quote count --patients 30 --epsilon 1"
     )]
     Budget(BudgetCommand),
+    /// Search the texts of every site that holds a collection, as if they lay in one place.
+    #[command(after_help = "Examples:\n  \
+        consilium search \"what causes gout?\" --collection medquad --project library --purpose HMB\n  \
+        consilium search \"chest pain after exercise\" --show snippets -k 5 \\\n    \
+        --collection notes --project cardiology --purpose HMB --filter \"section = 'GENHX'\"\n  \
+        consilium search \"chest pain\" --show count --nearness 0.6 \\\n    \
+        --collection notes --project cardiology --purpose HMB")]
+    Search(Box<SearchAsked>),
     /// Look into a journal, offline.
     #[command(
         subcommand,

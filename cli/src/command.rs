@@ -12,7 +12,7 @@ use crate::arguments::{Arguments, Command, Format, RunCommand};
 use crate::ending::{CliError, Exit, NoAnswer};
 use crate::home::Home;
 use crate::output::{Answer, Streams, Terminal};
-use crate::{audit, budget, download, membership, policy, run_file, runs, stats};
+use crate::{audit, budget, download, membership, policy, run_file, runs, search, stats};
 
 /// Runs the command line `args`, the program's name first, on this process's own streams; the
 /// binary's whole `main`.
@@ -121,7 +121,8 @@ async fn carry_out(arguments: Arguments, streams: &mut Streams<'_>) -> Result<An
             download::download(&member(streams)?, &run_id, &to).await
         }
         Command::Stats(stats) => stats::ask(&member(streams)?, stats, format, streams).await,
-        Command::Budget(command) => budget::carry_out(command),
+        Command::Search(asked) => search::ask(&member(streams)?, *asked, format, streams).await,
+        Command::Budget(command) => budget::carry_out(command, || member(streams)).await,
         Command::Audit(command) => audit::carry_out(command),
         Command::Policy(command) => policy::carry_out(command, format, streams),
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use consilium_journal::{JournalError, VerifyError};
-use consilium_link::{CloseCode, Closed, DialError, IdentityError, LinkError};
+use consilium_link::{CloseCode, Closed, DialError, IdentityError, LinkError, SealError};
 use consilium_protocol::envelope::{EXIT_USAGE, Failure};
 use consilium_protocol::message::{Fault, MessageError, RunState, RunSummary};
 use consilium_protocol::query::{FilterError, QueryError};
@@ -131,6 +131,12 @@ pub(crate) enum CliError {
     Filter(FilterError),
     #[error("{0}")]
     Query(QueryError),
+    #[error("{0}")]
+    Seal(SealError),
+    #[error(
+        "`{path}` is no list of questions: {message}; write [{{\"qid\": \"1\", \"text\": \"…\"}}, …]"
+    )]
+    Questions { path: PathBuf, message: String },
     #[error("{0}")]
     Verify(#[from] VerifyError),
     #[error("{0}")]
@@ -269,6 +275,8 @@ fn class(error: &CliError) -> (Exit, &'static str) {
         CliError::Figures { .. } => (Exit::Usage, "bad-figures"),
         CliError::Filter(_) => (Exit::Usage, "bad-filter"),
         CliError::Query(_) => (Exit::Usage, "bad-query"),
+        CliError::Questions { .. } => (Exit::Usage, "bad-questions"),
+        CliError::Seal(_) => (Exit::Refused, "not-sealed"),
         CliError::Verify(error) => (Exit::Refused, verify_code(error)),
         CliError::Journal(error) => (Exit::Refused, error.code()),
         CliError::Audit(error) => (Exit::Refused, error.code()),

@@ -17,6 +17,7 @@
 //! | `audit` | a journal, offline |
 //! | `budget` | what was spent, and what something would cost |
 //! | `policy` | a site's policy, as its officers write, sign and install it |
+//! | `search` | searches, typed or as a library call ([`Searcher`]) |
 //! | `ending` | how a command can end, and with which exit code |
 //! | `output` | text for people, one envelope for programs |
 //! | `moment` | how a time is written |
@@ -39,8 +40,10 @@ mod policy;
 mod progress;
 mod run_file;
 mod runs;
+mod search;
 mod session;
 mod stats;
 
 pub use command::{execute, run};
 pub use output::{Streams, Terminal};
+pub use search::{SearchOutcome, Searcher, Told};

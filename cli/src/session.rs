@@ -43,7 +43,7 @@ impl Session {
         Self::with(home, async |session| session.ask(request).await).await
     }
 
-    async fn begin(home: &Home) -> Result<Self, CliError> {
+    pub(crate) async fn begin(home: &Home) -> Result<Self, CliError> {
         let (credentials, address) = home.open()?;
         let dialer = Dialer::member(credentials.clone(), LinkLimits::default());
         let connection = dialer.dial(&address).await?;
@@ -53,6 +53,11 @@ impl Session {
             credentials,
             connection,
         })
+    }
+
+    /// Takes leave.
+    pub(crate) async fn close(self) {
+        self.connection.close_and_tell(CloseCode::Done, "").await;
     }
 
     pub(crate) fn credentials(&self) -> &Credentials {

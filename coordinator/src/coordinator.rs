@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::index::{Index, IndexError};
 use crate::members::Members;
 use crate::query::OpenQueries;
+use crate::query::holders::Holders;
 use crate::run::record::RunRecord;
 
 /// Comings and goings that a slow run driver may fall behind by; it then looks anew.
@@ -44,6 +45,7 @@ pub struct Coordinator {
     /// Runs that may train at the same time.
     pub active_runs: Arc<Semaphore>,
     pub open_queries: OpenQueries,
+    holders: Mutex<Holders>,
 }
 
 /// What changes with every entry or connection; locked briefly, never across an await.
@@ -174,7 +176,14 @@ impl Coordinator {
             presence: broadcast::channel(PRESENCE_BACKLOG).0,
             active_runs,
             open_queries: OpenQueries::default(),
+            holders: Mutex::default(),
         }))
+    }
+
+    /// Who holds which collection.
+    pub fn with_holders<T>(&self, look: impl FnOnce(&mut Holders) -> T) -> T {
+        // A panic under it leaves at worst one search uncounted.
+        look(&mut self.holders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The moment that decisions use: the wall clock, but never before the journal's

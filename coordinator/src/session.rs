@@ -125,6 +125,9 @@ async fn as_member(
             .map(Some),
         (Role::Site, Request::Hello(hello)) => {
             tracing::info!(site = %caller.name, datasets = hello.datasets.len(), version = %hello.software_version, "says hello");
+            let names = hello.datasets.into_iter().collect();
+            coordinator
+                .with_holders(|holders| holders.publishes(caller.name.clone().into(), names));
             Ok(Some(Response::Welcome {
                 consortium: coordinator.config.name.clone(),
                 software_version: env!("CARGO_PKG_VERSION").into(),
@@ -162,6 +165,22 @@ async fn as_member(
                 .map(|result| Some(Response::QueryResult(result)))
                 .map_err(Into::into)
         }
+        (Role::Researcher, Request::Search { search, timeout_ms }) => {
+            query::search(coordinator, caller, search, timeout_ms)
+                .await?
+                .map(|result| Some(Response::SearchResult(result)))
+                .map_err(Into::into)
+        }
+        (
+            Role::Researcher,
+            Request::ShowBudget {
+                question,
+                timeout_ms,
+            },
+        ) => query::left(coordinator, caller, question, timeout_ms)
+            .await?
+            .map(|left| Some(Response::BudgetsLeft(left)))
+            .map_err(Into::into),
         (Role::Researcher | Role::Admin | Role::Officer, Request::ListRuns) => {
             Ok(Some(Response::Runs(coordinator.index().runs()?)))
         }

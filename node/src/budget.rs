@@ -1,11 +1,17 @@
 //! What was spent and what is left, in words: for this site's officer whole, for researchers what policy lets them see.
 
-use consilium_policies::Bundle;
+use consilium_link::verify_budget_question;
 use consilium_policies::bundle::Named;
+use consilium_policies::{Bundle, Researcher};
 use consilium_privacy::ledger::Ledger;
 use consilium_privacy::{Account, Budget, Cost};
-use consilium_protocol::{DatasetName, ProjectName};
+use consilium_protocol::message::{SignedQuery, SiteBudget};
+use consilium_protocol::query::BudgetQuestion;
+use consilium_protocol::{DatasetName, Digest, Millis, ProjectName, Refusal, RefusalCode};
 use serde::Serialize;
+
+use crate::gate::{BudgetAsk, NotReleased};
+use crate::node::Node;
 
 /// A patient is retired when an answer of this ε does not fit their budget any more: about the least that helps anyone.
 const LEAST_USEFUL_EPSILON: f64 = 0.1;
@@ -40,6 +46,47 @@ pub struct DatasetBudget {
     pub reservations: u64,
     /// Patients for whom nothing useful fits any more.
     pub retired_patients: u64,
+}
+
+/// What a researcher's project has left here, as far as the policy lets her know.
+///
+/// # Errors
+/// It is no question of a researcher of this consortium, or no permit gives her a budget; or a fault.
+pub fn tell(node: &Node, signed: &SignedQuery, now: Millis) -> Result<SiteBudget, NotReleased> {
+    let credentials = node.credentials();
+    let unproven = |reason: String| {
+        NotReleased::Refused(Refusal::new(
+            RefusalCode::BadSignature,
+            reason,
+            "ask with the credentials of a researcher of this consortium",
+        ))
+    };
+    let identity = verify_budget_question(
+        &signed.text,
+        &signed.signature,
+        &signed.certificate,
+        credentials.anchor(),
+        now,
+    )
+    .map_err(|error| unproven(error.to_string()))?;
+    let question =
+        BudgetQuestion::parse(&signed.text).map_err(|error| unproven(error.to_string()))?;
+    if !question.sites.is_empty() && !question.sites.contains(&node.site) {
+        return Err(NotReleased::Refused(Refusal::new(
+            RefusalCode::NotNamed,
+            format!("the question does not name site `{}`", node.site),
+            "name it with --site",
+        )));
+    }
+    let ask = BudgetAsk {
+        question: Digest::of(&signed.text),
+        project: question.project,
+        researcher: Researcher {
+            name: identity.name,
+            role: identity.role,
+        },
+    };
+    node.gate.tell_budget(&ask, &node.dataset_names(), now)
 }
 
 /// A data set's ledger under a policy; without one, what was spent.

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use consilium_link::{Lives, serve_in_lives};
+use consilium_link::{LinkageKey, Lives, serve_in_lives};
 use consilium_protocol::Digest;
 use consilium_protocol::envelope::{self, EXIT_USAGE, Failure, Reader, reader_named_in};
 use consilium_protocol::token::EnrolmentToken;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use crate::collections::{self, command::IngestArguments};
 use crate::doctor::{self, Finding, Standing};
 use crate::enrol::{self, EnrolError};
 use crate::gate::Wanted;
@@ -64,6 +65,12 @@ enum Command {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// Take the text collections of node.toml in, or what is new in them: redacts, encodes and seals. May be stopped at
+    /// any time; the next one goes on. The node need not stop for it.
+    #[command(
+        after_help = "Examples:\n  consilium-node ingest --folder /srv/node\n  consilium-node ingest --folder /srv/node --collection notes --rebuild"
+    )]
+    Ingest(IngestArguments),
     /// Serve until stopped.
     #[command(after_help = "Example:\n  consilium-node run --folder /srv/node")]
     Run {
@@ -95,6 +102,14 @@ enum Command {
     Budget {
         #[arg(long)]
         folder: PathBuf,
+    },
+    /// Make the key that the consortium's sites share to count a patient of several of them once. One site makes it; its
+    /// operators carry it to the others, and the coordinator must not have it.
+    #[command(after_help = "Example:\n  consilium-node linkage-key --file /srv/node/linkage.key")]
+    LinkageKey {
+        /// The file to write, mode 0600; it must not exist.
+        #[arg(long)]
+        file: PathBuf,
     },
     /// Count what passed the gate and what was refused, from the node's journal.
     #[command(after_help = "Example:\n  consilium-node status --folder /srv/node")]
@@ -144,6 +159,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             token_file,
         } => init(&folder, &coordinator, &token_file).map(|data| report(reader, &data)),
         Command::Check { folder } => check(&folder, reader),
+        Command::Ingest(arguments) => {
+            collections::command::run(&arguments, reader).map_err(Into::into)
+        }
         Command::Run { folder } => serve(&folder),
         Command::Status { folder } => status(&folder).map(|data| report(reader, &data)),
         Command::Approvals { folder, word } => {
@@ -154,6 +172,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let word = word.map(|OutboxWord::Release { hash, key }| (hash, key));
             officers_word(&folder, Wanted::Release, word).map(|data| report(reader, &data))
         }
+        Command::LinkageKey { file } => linkage_key(&file).map(|data| report(reader, &data)),
         Command::Budget { folder } => budget(&folder, reader).map(|data| report(reader, &data)),
     };
     match done {
@@ -199,6 +218,25 @@ fn init(folder: &Path, coordinator: &str, token_file: &Path) -> Result<Value, En
             format!("let your compliance officer put a policy.toml into {}", folder.join("policy").display()),
             format!("consilium-node check --folder {}", folder.display()),
             format!("consilium-node run --folder {}", folder.display()),
+        ],
+    }))
+}
+
+/// Says which key it is, so that operators can compare, and nothing of it.
+fn linkage_key(file: &Path) -> Result<Value, EnrolError> {
+    let key = LinkageKey::generate().map_err(NodeError::from)?;
+    key.save(file).map_err(NodeError::from)?;
+    let id = key.id().iter().fold(String::new(), |mut hex, byte| {
+        hex.push_str(&format!("{byte:02x}"));
+        hex
+    });
+    Ok(json!({
+        "file": file,
+        "key_id": id,
+        "next": [
+            "carry the file to each site that takes part, by a way that the coordinator's operator does not see",
+            "name it there in node.toml: [linkage] key-file = \"linkage.key\"",
+            "and in each [[dataset]] the column that names patients alike everywhere: linkage-column = \"…\"",
         ],
     }))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use consilium_policies::Officer;
-use consilium_protocol::RunId;
+use consilium_protocol::{DatasetName, RunId};
 use serde::Deserialize;
 
 use crate::data::Declaration;
@@ -54,6 +54,25 @@ unsigned = true
 # path = "data/heart.csv"                 # CSV or NDJSON
 # schema = "data/heart.schema.toml"
 # test-rows = "data/heart.test-rows.txt"  # optional: rows that no training may touch
+# linkage-column = "insurance-number"     # optional: names a patient alike at every site, for `stats distinct`
+
+# The key that the consortium's sites share and its coordinator must not have, for `stats distinct`. One site makes it
+# with `consilium-node linkage-key`, and its operators carry it to the others. Whoever holds it and knows a patient's
+# number can test whether she is in a sketch.
+#
+# [linkage]
+# key-file = "linkage.key"
+
+# The text collections that searches may ask for, filled by `consilium-node ingest`. The mapping says which field is what;
+# names, dates and the other identifiers of Safe Harbor are taken out before anything is kept. The encoder is the
+# built-in one, or a folder as sentence-transformers writes it.
+#
+# [[collection]]
+# name = "notes"
+# source = "data/notes.jsonl.gz"          # JSON Lines, CSV, either also as .gz; or a folder of .txt
+# mapping = "data/notes.mapping.toml"
+# encoder = "builtin"                     # or { folder = "models/minilm" }
+# rows-erased-within-days = 30            # what was erased is gone for good by then; 30 at the most
 "#;
 
 /// The configuration as it is used.
@@ -72,6 +91,18 @@ pub struct Config {
     pub checkpoint: crate::witness::Pace,
     #[serde(default, rename = "dataset")]
     pub datasets: Vec<Declaration>,
+    #[serde(default, rename = "collection")]
+    pub collections: Vec<crate::collections::Declaration>,
+    /// Where the sites' linkage key is; without it, this site takes part in no count of distinct patients.
+    #[serde(default)]
+    pub linkage: Option<Linkage>,
+}
+
+/// The key with which patients of several sites are counted once.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Linkage {
+    pub key_file: PathBuf,
 }
 
 /// Who signs policies: officers, or, said in so many words, nobody.
@@ -138,7 +169,7 @@ pub enum ConfigError {
     },
     #[error("`{path}`: {message}")]
     Syntax { path: PathBuf, message: String },
-    #[error("`{path}` declares data set `{name}` twice")]
+    #[error("`{path}` declares `{name}` twice; data sets and collections share their names")]
     Twice { path: PathBuf, name: String },
 }
 
@@ -160,11 +191,20 @@ impl Config {
         if let Some(message) = config.policy.problem() {
             return Err(ConfigError::Syntax { path, message });
         }
+        let mut collections = config.collections.iter();
+        if let Some(message) = collections.find_map(|declared| declared.problem()) {
+            return Err(ConfigError::Syntax { path, message });
+        }
+        let datasets = config.datasets.iter().map(|declared| &declared.name);
+        let collections = config.collections.iter().map(|declared| &declared.name);
         let mut names = BTreeSet::new();
-        if let Some(twice) = config.datasets.iter().find(|d| !names.insert(&d.name)) {
+        if let Some(twice) = datasets
+            .chain(collections)
+            .find(|name| !names.insert(*name))
+        {
             return Err(ConfigError::Twice {
+                name: twice.to_string(),
                 path,
-                name: twice.name.to_string(),
             });
         }
         Ok(config)
@@ -224,6 +264,18 @@ impl Folder {
     #[must_use]
     pub fn approvals(&self) -> PathBuf {
         self.root.join("approvals")
+    }
+
+    /// A text collection: redacted, and sealed by [`Folder::collections_key`].
+    #[must_use]
+    pub fn collection(&self, name: &DatasetName) -> PathBuf {
+        self.root.join("collections").join(name.as_str())
+    }
+
+    /// Without it no collection opens.
+    #[must_use]
+    pub fn collections_key(&self) -> PathBuf {
+        self.identity().join("collections.key")
     }
 
     /// What can be rebuilt.

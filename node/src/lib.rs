@@ -3,10 +3,12 @@
 //! | room | what |
 //! |---|---|
 //! | [`gate`] | the one door out: decide, reserve, work, comply, settle |
+//! | [`collections`] | text collections: declared, ingested, opened for searches |
 //! | [`data`] | sources, schemas, a run's columns made ready |
 //! | [`train`] | trainers: burn on GPU or CPU, and a plain linear one as oracle |
 //! | [`work`] | what is done under a permit: admit, train, evaluate |
 //! | [`query`] | a query, answered from the records that its filter leaves |
+//! | [`retrieval`] | a search, answered from the passages that policy and ledger leave |
 //! | [`round`] | this site's side of the rounds, as a machine (pure) |
 //! | [`run_store`] | what stays at the site between rounds, on disk |
 //! | [`node`] | what the tasks share |
@@ -17,6 +19,7 @@
 //! | [`command`], [`config`], [`enrol`], [`doctor`] | what an operator types and writes |
 
 pub mod budget;
+pub mod collections;
 pub mod command;
 pub mod config;
 pub mod data;
@@ -27,6 +30,7 @@ pub mod node;
 pub mod officer;
 pub mod planted;
 pub mod query;
+pub mod retrieval;
 pub mod round;
 pub mod run_store;
 pub mod server;

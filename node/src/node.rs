@@ -5,17 +5,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use consilium_journal::{Journal, JournalError, Limits};
-use consilium_link::{Credentials, IdentityError, StorageFailure, verify_run_file, wall_clock};
+use consilium_link::{
+    Credentials, IdentityError, LinkageKey, StorageFailure, verify_run_file, wall_clock,
+};
 use consilium_policies::{Ask, Researcher};
 use consilium_protocol::message::SignedRun;
 use consilium_protocol::run::{RunError, RunSpec};
 use consilium_protocol::{DatasetName, Digest, Machine, Millis, Role, RunId, SiteName};
 use tokio::sync::Semaphore;
 
+use crate::collections::{CollectionFault, Collections, OpenCollection};
 use crate::config::{Config, ConfigError, Folder};
 use crate::data::{DataError, DataSet, Prepared};
 use crate::gate::{ApprovalError, Approvals, Gate, GateFault, OutgoingUpdate, Records, Released};
-use crate::query::{ExactRegister, PatientNumbers};
+use crate::query::{ExactRegister, MaskKeys, PatientNumbers};
+use crate::retrieval::pace::Pace;
 use crate::round::{Participant, RoundIn, RoundOut};
 use crate::run_store::{self, StoreError};
 use crate::train::{DeviceError, Trainer, trainer};
@@ -35,8 +39,13 @@ pub struct Node {
     pub site: SiteName,
     pub gate: Gate,
     pub testimony: Testimony,
+    pub collections: Collections,
     pub exact_answers: ExactRegister,
     pub patient_numbers: PatientNumbers,
+    search_pace: Mutex<Pace>,
+    pub mask_keys: MaskKeys,
+    /// What the sites share to count a patient of several of them once.
+    pub linkage: Option<LinkageKey>,
     credentials: RwLock<Credentials>,
     datasets: BTreeMap<DatasetName, Result<Arc<DataSet>, DataError>>,
     prepared: Mutex<BTreeMap<RunId, Arc<PreparedRun>>>,
@@ -159,6 +168,9 @@ impl Node {
             });
         }
         let site: SiteName = identity.name.into();
+        let linkage = config.linkage.as_ref();
+        let linkage = linkage.map(|linkage| LinkageKey::load(&root.join(&linkage.key_file)));
+        let linkage = linkage.transpose()?;
         let (journal, opened) = Journal::open(&folder.journal(), Limits::default())?;
         if opened.torn_tail_bytes > 0 {
             tracing::warn!(
@@ -200,8 +212,12 @@ impl Node {
         }
         Ok(Arc::new(Self {
             datasets: open_datasets(&config, root),
+            collections: Collections::new(&config, root),
             exact_answers: ExactRegister::new(&folder.exact_answers()),
             patient_numbers: PatientNumbers::default(),
+            search_pace: Mutex::default(),
+            mask_keys: MaskKeys::default(),
+            linkage,
             config,
             folder,
             site,
@@ -239,6 +255,13 @@ impl Node {
             .clone()
     }
 
+    /// How often each project searched of late.
+    pub fn search_pace(&self) -> MutexGuard<'_, Pace> {
+        self.search_pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a renewed certificate into use; it is on disk already.
     pub fn renew(&self, credentials: Credentials) {
         *self
@@ -253,6 +276,13 @@ impl Node {
         self.datasets.keys().cloned().collect()
     }
 
+    /// What this node tells the coordinator that it holds: data sets and collections, by name.
+    #[must_use]
+    pub fn published_names(&self) -> Vec<DatasetName> {
+        let collections = self.collections.names().cloned();
+        self.datasets.keys().cloned().chain(collections).collect()
+    }
+
     /// A data set by name; `None` where none is declared.
     #[must_use]
     pub fn dataset(&self, name: &DatasetName) -> Option<Result<Arc<DataSet>, &DataError>> {
@@ -260,6 +290,16 @@ impl Node {
             Ok(dataset) => Ok(dataset.clone()),
             Err(error) => Err(error),
         })
+    }
+
+    /// A text collection as it is published now; `None` where none of this name is declared. May take seconds: call it
+    /// off the runtime.
+    #[must_use]
+    pub fn collection(
+        &self,
+        name: &DatasetName,
+    ) -> Option<Result<Arc<OpenCollection>, CollectionFault>> {
+        self.collections.get(name)
     }
 
     /// A run's records, if they are ready for this very run file.

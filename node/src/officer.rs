@@ -55,9 +55,11 @@ pub fn budget(folder: &Path) -> Result<Value, NodeError> {
     let policy = read_policy(&folder.join(&config.policy_folder));
     let bundle = policy.as_ref().ok();
     let mut budgets = Vec::new();
-    for declared in &config.datasets {
-        let ledger = ledgers.get(&declared.name).cloned().unwrap_or_default();
-        budgets.push(budget_of(&declared.name, &ledger, bundle));
+    let collections = config.collections.iter().map(|declared| &declared.name);
+    let datasets = config.datasets.iter().map(|declared| &declared.name);
+    for name in datasets.chain(collections) {
+        let ledger = ledgers.get(name).cloned().unwrap_or_default();
+        budgets.push(budget_of(name, &ledger, bundle));
     }
     let lines: Vec<String> = budgets.iter().flat_map(|budget| budget.lines()).collect();
     let mut told = json!({ "budget": lines, "datasets": budgets });

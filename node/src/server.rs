@@ -25,6 +25,9 @@ const RENEW_SHARE_LEFT: f64 = 1.0 / 3.0;
 /// journalled.
 const POLICY_LOOK_MS: u64 = 1_000;
 
+/// How often erased rows are looked for whose deadline has come. The deadline of each has hours to spare.
+const COLLECTIONS_UPKEEP_MS: u64 = 3_600_000;
+
 /// How often the certificate's age is looked at, at the most and at the least.
 const RENEWAL_CHECK_MS: (u64, u64) = (500, 3_600_000);
 
@@ -36,6 +39,7 @@ pub async fn serve(node: Arc<Node>, shutdown: watch::Receiver<bool>) -> Result<(
     tokio::select! {
         served = stay_connected(&node, shutdown) => served,
         never = look_at_policy(&node) => match never {},
+        never = keep_collections(&node) => match never {},
     }
 }
 
@@ -50,6 +54,19 @@ async fn look_at_policy(node: &Arc<Node>) -> Infallible {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a new policy is not taken up"),
             Err(error) => tracing::warn!(%error, "the policy was not looked at"),
+        }
+    }
+}
+
+/// Has what was erased from the collections gone for good in time, off the runtime: rewriting takes long.
+async fn keep_collections(node: &Arc<Node>) -> Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_millis(COLLECTIONS_UPKEEP_MS)).await;
+        let keeping = node.clone();
+        let kept =
+            tokio::task::spawn_blocking(move || keeping.collections.maintain(wall_clock())).await;
+        if let Err(error) = kept {
+            tracing::error!(%error, "the collections were not looked after");
         }
     }
 }
@@ -139,7 +156,7 @@ async fn witnessed(node: Arc<Node>, connection: Connection, welcome: Vec<u8>) {
 async fn hello(node: &Node, connection: &Connection) -> Result<Vec<u8>, LinkError> {
     let hello = Request::Hello(Hello {
         software_version: env!("CARGO_PKG_VERSION").into(),
-        datasets: node.dataset_names(),
+        datasets: node.published_names(),
     });
     let response = exchange(connection, hello).await?;
     let Response::Welcome {

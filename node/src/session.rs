@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use consilium_link::{Chunk, LinkError, RequestStream, StreamReceiver, StreamSender, wall_clock};
-use consilium_protocol::message::{Fault, Request, Response, SignedRun, TensorsAhead, Train};
+use consilium_link::{
+    Chunk, LinkError, RequestStream, StreamReceiver, StreamSender, seal, wall_clock,
+};
+use consilium_protocol::message::{
+    Fault, Request, Response, SearchAnswer, SignedRun, SignedSearch, TensorsAhead, Train,
+};
 use consilium_protocol::model::{append_from_le_bytes, chunk_len, chunks_of};
+use consilium_protocol::search::Wanted;
 use consilium_protocol::{Refusal, RefusalCode, RunId, wire};
 
+use crate::budget;
 use crate::gate::NotReleased;
 use crate::node::{Node, ReleasedUpdate};
 use crate::query;
+use crate::retrieval::{self, Searched, timing::held_for};
 use crate::round::{Plan, RoundIn, RoundOut};
 use crate::run_store;
 use crate::witness;
@@ -193,6 +200,40 @@ async fn answer(
             let answer = laid_before_officers(node, &text, answer)?;
             Ok(send(sender, Response::SiteAnswer(answer.into_inner())).await?)
         }
+        Request::AnswerSearch(search) => {
+            let response = search_answered(node, search).await?;
+            Ok(send(sender, response).await?)
+        }
+        Request::SketchKey(query) => {
+            let text = query.text.clone();
+            let looking = {
+                let node = node.clone();
+                tokio::task::spawn_blocking(move || query::sketch_key(&node, &query, wall_clock()))
+            };
+            let key = looking.await.map_err(|error| failed(&error))?;
+            let key = laid_before_officers(node, &text, key)?;
+            Ok(send(sender, Response::SketchKey(key)).await?)
+        }
+        Request::AnswerMasked { query, keys } => {
+            let text = query.text.clone();
+            let answering = {
+                let node = node.clone();
+                tokio::task::spawn_blocking(move || {
+                    query::masked_sketch(&node, &query, &keys, wall_clock())
+                })
+            };
+            let sketch = answering.await.map_err(|error| failed(&error))?;
+            let sketch = laid_before_officers(node, &text, sketch)?;
+            Ok(send(sender, Response::MaskedSketch(sketch.into_inner())).await?)
+        }
+        Request::TellBudget(question) => {
+            let looking = {
+                let node = node.clone();
+                tokio::task::spawn_blocking(move || budget::tell(&node, &question, wall_clock()))
+            };
+            let told = looking.await.map_err(|error| failed(&error))?;
+            Ok(send(sender, Response::SiteBudget(told?)).await?)
+        }
         other => Err(Refusal::new(
             RefusalCode::BadRequest,
             format!("a node does not answer `{}`", other.name()),
@@ -200,6 +241,41 @@ async fn answer(
         )
         .into()),
     }
+}
+
+/// Answers a search. What is about patients leaves under a seal, and at a time that tells nothing of them.
+async fn search_answered(node: &Arc<Node>, signed: SignedSearch) -> Result<Response, NoAnswer> {
+    let began = std::time::Instant::now();
+    let (search, ask) = retrieval::prove(node, &signed, wall_clock())?;
+    let answering = {
+        let (node, search) = (node.clone(), search.clone());
+        tokio::task::spawn_blocking(move || retrieval::answer(&node, &search, &ask, wall_clock()))
+    };
+    let searched = answering.await.map_err(|error| failed(&error))?;
+    let searched = laid_before_officers(node, &signed.text, searched);
+    let is_about_patients = !matches!(search.document().wanted, Wanted::Passages { .. });
+    let response = match searched {
+        Ok(searched) => {
+            let answer = match searched {
+                Searched::Released(released) => released.into_inner(),
+                Searched::Nothing(nothing) => SearchAnswer::Disclosed(nothing),
+            };
+            match answer {
+                SearchAnswer::Disclosed(disclosed) => {
+                    let sealed = seal(&node.credentials(), &signed, &search, &disclosed);
+                    sealed
+                        .map(SearchAnswer::Sealed)
+                        .map_err(|error| failed(&error))
+                }
+                open => Ok(open),
+            }
+        }
+        Err(not) => Err(not.into()),
+    };
+    if is_about_patients {
+        tokio::time::sleep(held_for(began.elapsed())).await;
+    }
+    Ok(Response::SearchAnswer(response?))
 }
 
 /// Lays a signed text before the site's officers where one of them has to approve it first.

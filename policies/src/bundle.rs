@@ -376,7 +376,11 @@ impl Release {
     pub fn costs(self) -> bool {
         matches!(
             self,
-            Self::NoisyUpdate | Self::NoisyStatistics | Self::SearchL0 | Self::SearchL1
+            Self::NoisyUpdate
+                | Self::NoisyStatistics
+                | Self::DistinctSketch
+                | Self::SearchL0
+                | Self::SearchL1
         )
     }
 

@@ -235,7 +235,7 @@ fn lack(rule: &Rule, ask: &Ask, release: Release, facts: &Facts, now: Millis) ->
     if let Some(lack) = lack_in_training(rule, ask, facts) {
         return Some(lack);
     }
-    if facts.cost.is_none() {
+    if facts.cost.is_none() || facts.cost.is_of_its_patients_alone() {
         return None;
     }
     match &rule.budget {

@@ -80,8 +80,11 @@ pub struct Account {
 }
 
 impl Account {
-    /// Charges one release.
+    /// Charges one release; what costs its patients alone is in their accounts and in no other.
     pub fn add(&mut self, cost: &Cost) {
+        if cost.is_of_its_patients_alone() {
+            return;
+        }
         self.spent += &cost.curve();
         self.delta_atto = self.delta_atto.saturating_add(cost.delta_atto());
     }

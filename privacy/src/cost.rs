@@ -154,6 +154,10 @@ pub enum Cost {
     Zcdp { rho_pico: u64 },
     /// Any Rényi curve: training.
     Renyi { curve: Box<Curve> },
+    /// A patient's own record is pointed at or quoted. No differential privacy holds for whoever is shown, so this is
+    /// bookkeeping and no promise: each costs [`DISCLOSURE_EPSILON`] of the patient's own budget at every order, so that
+    /// disclosures never compose better than one by one, and costs nobody else anything.
+    Disclosure,
 }
 
 /// Parameters that describe no release.
@@ -174,6 +178,9 @@ pub enum CostError {
     #[error("no noise multiplier up to {SIGMA_MAX} keeps an ε of `{epsilon}` over `{steps}` steps")]
     Unreachable { epsilon: f64, steps: u64 },
 }
+
+/// What one disclosure of a record takes of its patient's budget: a budget of ε = 4 has room for twenty.
+pub const DISCLOSURE_EPSILON: f64 = 0.2;
 
 /// Above it no promise is left, and the fixed point still holds 18,000 such costs.
 pub const EPSILON_MAX: f64 = 1_000.0;
@@ -245,6 +252,7 @@ impl Cost {
                 order => rho_pico.saturating_mul(u64::from(order)),
             })),
             Self::Renyi { curve } => **curve,
+            Self::Disclosure => Curve([nearest_up(DISCLOSURE_EPSILON, PICO); ORDERS.len()]),
         }
     }
 
@@ -252,11 +260,21 @@ impl Cost {
     pub fn delta_atto(&self) -> u64 {
         match self {
             Self::Approximate { delta_atto, .. } => *delta_atto,
-            Self::None | Self::Pure { .. } | Self::Zcdp { .. } | Self::Renyi { .. } => 0,
+            Self::None
+            | Self::Pure { .. }
+            | Self::Zcdp { .. }
+            | Self::Renyi { .. }
+            | Self::Disclosure => 0,
         }
     }
 
     pub fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    /// Whether it costs only the patients that it names: nothing is learned of the others, so neither the data set's nor
+    /// a project's budget is touched.
+    pub fn is_of_its_patients_alone(&self) -> bool {
+        matches!(self, Self::Disclosure)
     }
 }

@@ -17,6 +17,7 @@ use opendp::domains::{AtomDomain, MapDomain, VectorDomain};
 use opendp::error::{Error as OpenDpError, Fallible};
 use opendp::measurements::{
     make_gaussian, make_laplace, make_laplace_threshold, make_noisy_top_k, make_private_quantile,
+    make_randomized_response_bool,
 };
 use opendp::measures::{Approximate, MaxDivergence, ZeroConcentratedDivergence};
 use opendp::metrics::{
@@ -28,6 +29,7 @@ pub use crate::contribution::{Bounds, CONTRIBUTIONS_MAX, Contribution};
 use crate::contribution::GRID;
 use crate::cost::Cost;
 use crate::fixed_point::{ATTO, PICO, pico_up, units_up};
+use crate::occupancy::{flip_for, halved};
 
 /// Candidates of one selection.
 pub const CANDIDATES_MAX: usize = 100_000;
@@ -248,6 +250,43 @@ pub fn gaussian_vector(values: &Vec<i64>, sensitivity: f64, sigma: f64) -> Relea
     Ok((measurement.invoke(values)?, cost))
 }
 
+/// What [`noisy_occupancy`] costs at `price`, which is a [`Cost::Pure`], and the probability with which an empty cell
+/// shows as a 1.
+pub fn noisy_occupancy_cost(price: &Cost) -> Result<(Cost, f64), MechanismError> {
+    let Cost::Pure { epsilon_pico } = *price else {
+        return Err(MechanismError::Price);
+    };
+    if epsilon_pico < PRICE_MIN_PICO {
+        return Err(MechanismError::Price);
+    }
+    let map = |flip: f64| -> Fallible<u64> {
+        Ok(pico_up(halved(
+            make_randomized_response_bool(1.0 - flip, false)?.map(&1)?,
+        )))
+    };
+    for flip in flip_for(epsilon_pico as f64 / PICO) {
+        let cost = map(flip)?;
+        if cost <= epsilon_pico {
+            return Ok((pure(cost), flip));
+        }
+    }
+    Err(MechanismError::Price)
+}
+
+/// Which cells are occupied, one patient in one cell: an occupied cell shows a fair coin, an empty one a 1 with the
+/// probability of [`noisy_occupancy_cost`]. So the sum modulo 2 of several such tables shows a fair coin wherever any of
+/// them is occupied, and says nothing of how many are.
+pub fn noisy_occupancy(cells: &[bool], price: &Cost) -> Released<Vec<bool>> {
+    let (cost, flip) = noisy_occupancy_cost(price)?;
+    let empty = make_randomized_response_bool(1.0 - flip, false)?;
+    let occupied = make_randomized_response_bool(0.5, false)?;
+    let shown = cells.iter().map(|is_occupied| match is_occupied {
+        true => occupied.invoke(&false),
+        false => empty.invoke(&false),
+    });
+    Ok((shown.collect::<Fallible<_>>()?, cost))
+}
+
 /// A mechanism whose scale keeps to a price, and what it costs.
 struct Priced<In, Out> {
     function: Function<In, Out>,
@@ -342,7 +381,9 @@ fn noisy_integers(
             make_laplace(domain(), L1Distance::<i64>::default(), scale, None)
         }),
         Cost::Zcdp { rho_pico } => Priced::zcdp(rho_pico, &l2, gaussian),
-        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } => Err(MechanismError::Price),
+        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } | Cost::Disclosure => {
+            Err(MechanismError::Price)
+        }
     }
 }
 
@@ -447,7 +488,9 @@ fn top_k(
                 false,
             )
         }),
-        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } => Err(MechanismError::Price),
+        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } | Cost::Disclosure => {
+            Err(MechanismError::Price)
+        }
     }
 }
 
@@ -491,7 +534,9 @@ fn private_quantile(
                 scale,
             )
         }),
-        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } => Err(MechanismError::Price),
+        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } | Cost::Disclosure => {
+            Err(MechanismError::Price)
+        }
     }
 }
 
@@ -506,7 +551,9 @@ fn halves(price: &Cost) -> Result<(Cost, Cost), MechanismError> {
             let (first, second) = split(rho_pico);
             Ok((zcdp(first), zcdp(second)))
         }
-        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } => Err(MechanismError::Price),
+        Cost::None | Cost::Approximate { .. } | Cost::Renyi { .. } | Cost::Disclosure => {
+            Err(MechanismError::Price)
+        }
     }
 }
 

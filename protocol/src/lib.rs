@@ -15,6 +15,7 @@ pub mod model;
 pub mod query;
 pub mod refusal;
 pub mod run;
+pub mod search;
 pub mod signature;
 pub mod strategy;
 pub mod token;

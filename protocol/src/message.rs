@@ -4,19 +4,29 @@
 //! types. Everything between is `TryFrom`: a message that breaks a limit or
 //! names something impossible is a [`MessageError`] and goes no further.
 
+mod budget;
 mod enrolment;
 mod parse;
 mod query;
 mod runs;
+mod search;
+mod sketch;
 mod training;
 mod witness;
 
+pub use budget::{BudgetsLeft, DatasetLeft, SiteBudget};
 pub use enrolment::{Certificate, Hello, Invitation, Invite, Member, MemberState};
 pub use query::{
     ANSWER_CELLS_MAX, AnsweredBy, Figure, Missing, Noise, QUERY_TIMEOUT_MS_MAX, QueryResult,
     SignedQuery, SiteAnswer,
 };
 pub use runs::{Artefact, RunDetail, RunEvent, RunState, RunSummary, SignedRun};
+pub use search::{
+    BUCKETS, DOCUMENT_NAME_BYTES_MAX, Disclosed, DisclosedHit, Found, FoundPassages, HANDLE_BYTES,
+    PASSAGE_BYTES_MAX, PassageHit, REPLY_KEY_BYTES, SEALED_BYTES_MAX, SNIPPET_BYTES_MAX,
+    SNIPPET_CHARS_MAX, SealedAnswer, SearchAnswer, SearchResult, SignedSearch, TITLE_BYTES_MAX,
+};
+pub use sketch::{LINKAGE_ID_BYTES, MaskedSketch, SketchKey};
 pub use training::{Admitted, Evaluated, Metrics, TensorsAhead, Train, Update};
 pub use witness::{Cosign, Cosignature, Cosigned};
 
@@ -85,6 +95,11 @@ pub enum Request {
         /// Sites that have not answered by then are missing from the result.
         timeout_ms: u64,
     },
+    Search {
+        search: SignedSearch,
+        /// Sites that have not answered by then are missing from the result.
+        timeout_ms: u64,
+    },
     Review {
         run_id: RunId,
         run: SignedRun,
@@ -99,6 +114,23 @@ pub enum Request {
     },
     /// Of one site: its own answer to a query.
     Answer(SignedQuery),
+    /// Of one site: the key with which it will mask its sketch for this query.
+    SketchKey(SignedQuery),
+    /// Of one site: its masked sketch, given the keys of all.
+    AnswerMasked {
+        query: SignedQuery,
+        keys: Vec<SketchKey>,
+    },
+    /// What a project has left of its budgets, of the sites that its text names.
+    ShowBudget {
+        question: SignedQuery,
+        /// Sites that have not answered by then are missing from the result.
+        timeout_ms: u64,
+    },
+    /// The same of one site.
+    TellBudget(SignedQuery),
+    /// Of one site: its own answer to a search.
+    AnswerSearch(SignedSearch),
     /// A site's checkpoint, to be witnessed by the coordinator.
     Cosign(Cosign),
     /// The same by another site: from a node it names that site, from the coordinator the one whose checkpoint it is.
@@ -138,7 +170,13 @@ pub enum Response {
     Evaluated(Evaluated),
     QueryResult(QueryResult),
     SiteAnswer(SiteAnswer),
+    SearchResult(SearchResult),
+    SearchAnswer(SearchAnswer),
     Cosigned(Cosigned),
+    SketchKey(SketchKey),
+    MaskedSketch(MaskedSketch),
+    SiteBudget(SiteBudget),
+    BudgetsLeft(BudgetsLeft),
 }
 
 impl Request {
@@ -165,6 +203,12 @@ impl Request {
             Self::EndRun { .. } => "end-run",
             Self::Query { .. } => "query",
             Self::Answer(_) => "answer",
+            Self::Search { .. } => "search",
+            Self::AnswerSearch(_) => "answer-search",
+            Self::SketchKey(_) => "sketch-key",
+            Self::AnswerMasked { .. } => "answer-masked",
+            Self::ShowBudget { .. } => "show-budget",
+            Self::TellBudget(_) => "tell-budget",
             Self::Cosign(_) => "cosign",
             Self::WitnessPeer { .. } => "witness-peer",
         }
@@ -224,6 +268,13 @@ impl From<Request> for wire::Request {
                 query: Some(query.into()),
                 timeout_ms,
             }),
+            Request::Search { search, timeout_ms } => Ask::Search(wire::Search {
+                search: Some(search.into()),
+                timeout_ms,
+            }),
+            Request::AnswerSearch(search) => Ask::AnswerSearch(wire::AnswerSearch {
+                search: Some(search.into()),
+            }),
             Request::Cosign(cosign) => Ask::Cosign(cosign.into()),
             Request::WitnessPeer { site, cosign } => Ask::WitnessPeer(wire::WitnessPeer {
                 site: site.to_string(),
@@ -231,6 +282,23 @@ impl From<Request> for wire::Request {
             }),
             Request::Answer(query) => Ask::Answer(wire::AnswerQuery {
                 query: Some(query.into()),
+            }),
+            Request::ShowBudget {
+                question,
+                timeout_ms,
+            } => Ask::ShowBudget(wire::Query {
+                query: Some(question.into()),
+                timeout_ms,
+            }),
+            Request::TellBudget(question) => Ask::TellBudget(wire::AnswerQuery {
+                query: Some(question.into()),
+            }),
+            Request::SketchKey(query) => Ask::SketchKey(wire::AnswerQuery {
+                query: Some(query.into()),
+            }),
+            Request::AnswerMasked { query, keys } => Ask::AnswerMasked(wire::AnswerMasked {
+                query: Some(query.into()),
+                keys: keys.into_iter().map(Into::into).collect(),
             }),
         };
         Self { kind: Some(kind) }
@@ -285,12 +353,33 @@ impl TryFrom<wire::Request> for Request {
                 query: parse::present("query", query.query)?.try_into()?,
                 timeout_ms: query::timeout(query.timeout_ms)?,
             },
+            Ask::Search(search) => Self::Search {
+                search: parse::present("search", search.search)?.try_into()?,
+                timeout_ms: query::timeout(search.timeout_ms)?,
+            },
+            Ask::AnswerSearch(answer) => {
+                Self::AnswerSearch(parse::present("search", answer.search)?.try_into()?)
+            }
             Ask::Cosign(cosign) => Self::Cosign(cosign.try_into()?),
             Ask::WitnessPeer(asked) => Self::WitnessPeer {
                 site: parse::id("site", &asked.site)?,
                 cosign: parse::present("cosign", asked.cosign)?.try_into()?,
             },
             Ask::Answer(answer) => Self::Answer(parse::present("query", answer.query)?.try_into()?),
+            Ask::ShowBudget(asked) => Self::ShowBudget {
+                question: parse::present("query", asked.query)?.try_into()?,
+                timeout_ms: query::timeout(asked.timeout_ms)?,
+            },
+            Ask::TellBudget(asked) => {
+                Self::TellBudget(parse::present("query", asked.query)?.try_into()?)
+            }
+            Ask::SketchKey(asked) => {
+                Self::SketchKey(parse::present("query", asked.query)?.try_into()?)
+            }
+            Ask::AnswerMasked(asked) => Self::AnswerMasked {
+                query: parse::present("query", asked.query)?.try_into()?,
+                keys: parse::list("keys", asked.keys, crate::query::limits::SKETCH_SITES_MAX)?,
+            },
         })
     }
 }
@@ -334,6 +423,12 @@ impl From<Response> for wire::Response {
             Response::QueryResult(result) => Answer::QueryResult(result.into()),
             Response::Cosigned(cosigned) => Answer::Cosigned(cosigned.into()),
             Response::SiteAnswer(answer) => Answer::SiteAnswer(answer.into()),
+            Response::SearchResult(result) => Answer::SearchResult(result.into()),
+            Response::SearchAnswer(answer) => Answer::SearchAnswer(answer.into()),
+            Response::SketchKey(key) => Answer::SketchKey(key.into()),
+            Response::MaskedSketch(sketch) => Answer::MaskedSketch(sketch.into()),
+            Response::SiteBudget(budget) => Answer::SiteBudget(budget.into()),
+            Response::BudgetsLeft(left) => Answer::BudgetsLeft(left.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -384,6 +479,12 @@ impl TryFrom<wire::Response> for Response {
             Answer::QueryResult(result) => Self::QueryResult(result.try_into()?),
             Answer::Cosigned(cosigned) => Self::Cosigned(cosigned.try_into()?),
             Answer::SiteAnswer(answer) => Self::SiteAnswer(answer.try_into()?),
+            Answer::SearchResult(result) => Self::SearchResult(result.try_into()?),
+            Answer::SearchAnswer(answer) => Self::SearchAnswer(answer.try_into()?),
+            Answer::SketchKey(key) => Self::SketchKey(key.try_into()?),
+            Answer::MaskedSketch(sketch) => Self::MaskedSketch(sketch.try_into()?),
+            Answer::SiteBudget(budget) => Self::SiteBudget(budget.try_into()?),
+            Answer::BudgetsLeft(left) => Self::BudgetsLeft(left.try_into()?),
         })
     }
 }

@@ -6,12 +6,14 @@
 //! | [`filter`] | conditions on a record, as a value |
 //! | [`parse`] | the same from what a person types |
 //! | [`statistic`] | what is counted, and the cells of its answer |
+//! | [`budget`] | the other question: what a project has left |
 //! | `canonical` | one text for one question |
 //! | [`limits`] | how much of everything |
 //!
 //! There is no nonce: the same question is the same text, and a site answers it once.
 
-mod canonical;
+pub mod budget;
+pub(crate) mod canonical;
 pub mod filter;
 pub mod limits;
 pub mod parse;
@@ -21,6 +23,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use budget::BudgetQuestion;
 pub use filter::{Comparison, Filter, Literal, Membership, Operator};
 pub use parse::FilterError;
 pub use statistic::{Bins, Cells, Statistic};
@@ -30,7 +33,7 @@ use crate::ids::{DatasetName, ProjectName, Purpose, SiteName};
 use crate::limits::PARTICIPANTS_MAX;
 use limits::{
     EPSILON_MAX, EPSILON_MIN, FILTER_DEPTH_MAX, FILTER_TERMS_MAX, IN_VALUES_MAX, QUERY_BYTES_MAX,
-    RHO_MAX, RHO_MIN, TEXT_BYTES_MAX,
+    RHO_MAX, RHO_MIN, SKETCH_SITES_MAX, SKETCH_SITES_MIN, TEXT_BYTES_MAX,
 };
 
 /// A query, parsed and checked, in its one canonical form.
@@ -170,9 +173,32 @@ impl QueryDocument {
         }
         self.statistic.check()?;
         self.accuracy.check()?;
+        if matches!(self.statistic, Statistic::Distinct { .. }) {
+            self.check_distinct()?;
+        }
         match &self.filter {
             Some(filter) => filter.check(),
             None => Ok(()),
+        }
+    }
+
+    /// Every site's masks are made with every other one's, so who takes part is part of the question; and what hides a
+    /// patient's cell are coins, which have an ε.
+    fn check_distinct(&self) -> Result<(), QueryError> {
+        if !(SKETCH_SITES_MIN..=SKETCH_SITES_MAX).contains(&self.sites.len()) {
+            return Err(QueryError::invalid(
+                "sites",
+                format!(
+                    "distinct patients are counted over {SKETCH_SITES_MIN} to {SKETCH_SITES_MAX} sites; name them"
+                ),
+            ));
+        }
+        match self.accuracy {
+            Accuracy::Epsilon(_) => Ok(()),
+            _ => Err(QueryError::invalid(
+                "accuracy",
+                "distinct patients are counted with an epsilon",
+            )),
         }
     }
 }
@@ -184,7 +210,7 @@ impl Accuracy {
         !matches!(self, Self::Exact)
     }
 
-    fn check(self) -> Result<(), QueryError> {
+    pub(crate) fn check(self) -> Result<(), QueryError> {
         let (name, value, minimum, maximum) = match self {
             Self::Exact => return Ok(()),
             Self::Epsilon(epsilon) => ("epsilon", epsilon, EPSILON_MIN, EPSILON_MAX),

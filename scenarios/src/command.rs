@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::house;
+use crate::story::nine_silos::Sample;
 use crate::story::{self, StoryError};
 
 /// Most seeds of one story.
@@ -43,6 +44,64 @@ enum Story {
         after_help = "Example:\n  cargo run -p consilium-scenarios -- compliance-officer --keep officer"
     )]
     ComplianceOfficer(ComplianceOfficer),
+    /// Nine sites search MedQuAD together as well as one place would, and what each privacy stage costs of it.
+    #[command(
+        after_help = "Example:\n  cargo run -p consilium-scenarios -- nine-silos --sample 200 --json nine.json\n  \
+                      cargo run -p consilium-scenarios -- nine-silos --questions mine.json --run found.json"
+    )]
+    NineSilos(NineSilos),
+    /// A clinician looks for patients like hers in the notes of three hospitals: handles, counts, redacted snippets.
+    #[command(
+        after_help = "Example:\n  cargo run -p consilium-scenarios -- patient-like-mine --keep patient"
+    )]
+    PatientLikeMine(PatientLikeMine),
+}
+
+#[derive(Args)]
+struct PatientLikeMine {
+    /// Write every figure into this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A new folder in which everything stays, to look further; a temporary one when left out.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct NineSilos {
+    /// Write every figure into this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Questions of your own: a JSON list of {"qid", "text"}. What is found for them goes into the file of --run.
+    #[arg(long, value_name = "FILE", requires = "run")]
+    questions: Option<PathBuf>,
+    /// Write what was found into this file, as JSON: {"qid": [ids of documents, best first]}. Of your questions the
+    /// first hundred; without --questions, of the known items the first ten, by their ids.
+    #[arg(long, value_name = "FILE")]
+    run: Option<PathBuf>,
+    /// A sentence encoder besides the built-in one: a folder as sentence-transformers writes it. Encoding takes long.
+    #[arg(long, value_name = "FOLDER")]
+    minilm: Option<PathBuf>,
+    /// How many known items are asked: a number, or `all` for every row.
+    #[arg(long, default_value = "1000", value_parser = sample)]
+    sample: Sample,
+    /// Only so many rows of each silo, evenly spread over it: a quick look, whose figures say nothing.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rows: Option<u32>,
+    /// The report with its charts [default: consilium-nine-silos.html, in `target` where there is one].
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// A new folder in which the whole consortium stays, to look further; a temporary one when left out.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+fn sample(text: &str) -> Result<Sample, String> {
+    match (text, text.parse()) {
+        ("all", _) => Ok(Sample::All),
+        (_, Ok(number @ 1..)) => Ok(Sample::Some(number)),
+        _ => Err("a number from 1, or `all`".to_owned()),
+    }
 }
 
 #[derive(Args)]
@@ -87,6 +146,15 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             json: options.json,
             keep: options.keep,
         }),
+        Ok(Arguments {
+            story: Story::NineSilos(options),
+        }) => nine_silos(options),
+        Ok(Arguments {
+            story: Story::PatientLikeMine(options),
+        }) => story::patient_like_mine::tell(&story::patient_like_mine::Options {
+            json: options.json,
+            keep: options.keep,
+        }),
         Err(error) => return explain(&error),
     };
     match told {
@@ -102,14 +170,30 @@ fn heart_disease(options: HeartDisease) -> Result<(), StoryError> {
     story::heart_disease::tell(&story::heart_disease::Options {
         seeds: options.seeds,
         json: options.json,
-        report: options.report.unwrap_or_else(default_report),
+        report: options
+            .report
+            .unwrap_or_else(|| default_report("consilium-heart-disease.html")),
+        keep: options.keep,
+    })
+}
+
+fn nine_silos(options: NineSilos) -> Result<(), StoryError> {
+    story::nine_silos::tell(&story::nine_silos::Options {
+        json: options.json,
+        questions: options.questions,
+        run: options.run,
+        minilm: options.minilm,
+        sample: options.sample,
+        rows: options.rows.map(|rows| rows as usize),
+        report: options
+            .report
+            .unwrap_or_else(|| default_report("consilium-nine-silos.html")),
         keep: options.keep,
     })
 }
 
 /// In the build's own folder, where nobody commits it by mistake.
-fn default_report() -> PathBuf {
-    let name = "consilium-heart-disease.html";
+fn default_report(name: &str) -> PathBuf {
     match Path::new("target") {
         target if target.is_dir() => target.join(name),
         _ => name.into(),

@@ -4,29 +4,42 @@
 //! |---|---|
 //! | [`fanout`] | who answers, who refuses, who is missing: a machine (pure) |
 //! | [`merge`] | answers into figures (pure) |
+//! | `gather` | asks many sites at once, over their connections |
+//! | `distinct` | distinct patients: two requests to each site, one sum |
+//! | `occupancy` | how many patients so many ones mean (pure) |
+//! | `search` | searches: sealed answers carried, public ones merged |
+//! | [`holders`] | which sites a search asks (pure) |
+//! | `budgets` | the other question: what a project has left |
 //! | `mod` | their driver: who may ask, the connections, the journal |
 //!
 //! The journal keeps the query's digest and who was asked and answered; neither its text nor a figure.
 
+mod budgets;
+mod distinct;
 pub mod fanout;
+mod gather;
+pub mod holders;
 pub mod merge;
+mod occupancy;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use consilium_link::{Connection, LinkError, verify_query};
+use consilium_link::verify_query;
 use consilium_protocol::message::{
-    AnsweredBy, MessageError, Noise, QueryResult, Request, Response, SignedQuery, SiteAnswer,
+    AnsweredBy, Noise, QueryResult, Request, Response, SignedQuery, SiteAnswer,
 };
-use consilium_protocol::query::Query;
-use consilium_protocol::{Machine, MemberName, Refusal, RefusalCode, Role, SiteName, wire};
-use tokio::task::JoinSet;
+use consilium_protocol::query::{Query, Statistic};
+use consilium_protocol::{MemberName, Refusal, RefusalCode, Role, SiteName};
 
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::event::Event;
 use crate::session::Caller;
-use fanout::{Coverage, Fanout, FanoutIn, FanoutOut, Presence};
+pub use budgets::left;
+use fanout::Coverage;
+use gather::gather;
+pub use search::search;
 
 /// Queries that one researcher may have open at one time: each keeps every site busy.
 pub const QUERIES_PER_RESEARCHER_MAX: u32 = 4;
@@ -90,7 +103,7 @@ pub async fn ask(
         Ok(query) => query,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let sites = sites_of(coordinator, &query);
+    let sites = sites_of(coordinator, &query.document().sites);
     let document = query.document();
     let asked = Event::QueryAsked {
         query: query.digest(),
@@ -102,20 +115,44 @@ pub async fn ask(
         sites: sites.clone(),
     };
     coordinator.record(asked).await?;
-    let coverage = gather(coordinator, &query, signed, sites, timeout_ms).await;
+    let result = match document.statistic {
+        Statistic::Distinct { cells } => {
+            distinct::count(coordinator, &query, cells, signed, timeout_ms).await
+        }
+        _ => {
+            let request = |_: &SiteName| Request::Answer(signed.clone());
+            let answer = |response| site_answer(&query, response);
+            let coverage = gather(coordinator, sites, timeout_ms, request, answer).await;
+            result_of(&query, coverage)
+        }
+    };
     let answered = Event::QueryAnswered {
         query: query.digest(),
         researcher: caller.name.clone(),
-        answered: coverage.answered.keys().cloned().collect(),
-        refused: coverage
+        answered: result.answered.iter().map(|by| by.site.clone()).collect(),
+        refused: result
             .refused
             .iter()
             .map(|(site, refusal)| (site.clone(), refusal.code))
             .collect(),
-        missing: coverage.missing.clone(),
+        missing: result.missing.iter().cloned().collect(),
     };
     coordinator.record(answered).await?;
-    Ok(Ok(result_of(&query, coverage)))
+    Ok(Ok(result))
+}
+
+/// A site's table, if it is one to this query.
+fn site_answer(query: &Query, response: Response) -> Option<SiteAnswer> {
+    let document = query.document();
+    match response {
+        Response::SiteAnswer(answer)
+            if merge::fits(&document.statistic, &answer)
+                && document.accuracy.is_noisy() == (answer.noise != Noise::None) =>
+        {
+            Some(answer)
+        }
+        _ => None,
+    }
 }
 
 /// Whether the query is what it says, by whom it says, of sites that exist.
@@ -152,28 +189,27 @@ fn check(
             "let `consilium stats` write it",
         )
     })?;
+    are_enrolled(coordinator, &query.document().sites)?;
+    Ok(query)
+}
+
+fn are_enrolled(coordinator: &Coordinator, sites: &BTreeSet<SiteName>) -> Result<(), Refusal> {
     let is_enrolled = |site: &&SiteName| {
         let member: MemberName = (*site).clone().into();
         coordinator.with_members(|members| members.is_enrolled(Role::Site, &member))
     };
-    match query
-        .document()
-        .sites
-        .iter()
-        .find(|site| !is_enrolled(site))
-    {
-        None => Ok(query),
+    match sites.iter().find(|site| !is_enrolled(site)) {
+        None => Ok(()),
         Some(site) => Err(Refusal::new(
             RefusalCode::UnknownSite,
-            format!("the query names `{site}`, and no site of this name is enrolled"),
+            format!("`{site}` is named, and no site of this name is enrolled"),
             "see which there are: consilium members",
         )),
     }
 }
 
-/// The sites that the query names; of none, every one that is enrolled.
-fn sites_of(coordinator: &Coordinator, query: &Query) -> BTreeSet<SiteName> {
-    let named = &query.document().sites;
+/// The sites that are named; of none, every one that is enrolled.
+fn sites_of(coordinator: &Coordinator, named: &BTreeSet<SiteName>) -> BTreeSet<SiteName> {
     if !named.is_empty() {
         return named.clone();
     }
@@ -183,110 +219,6 @@ fn sites_of(coordinator: &Coordinator, query: &Query) -> BTreeSet<SiteName> {
             && coordinator.with_members(|members| members.is_enrolled(Role::Site, &member.name))
     });
     sites.map(|member| member.name.into()).collect()
-}
-
-/// Steps the machine until it settles.
-async fn gather(
-    coordinator: &Arc<Coordinator>,
-    query: &Query,
-    signed: SignedQuery,
-    sites: BTreeSet<SiteName>,
-    timeout_ms: u64,
-) -> Coverage<SiteAnswer> {
-    let connections: BTreeMap<SiteName, Connection> = sites
-        .iter()
-        .filter_map(|site| {
-            let connection = coordinator.connection(Role::Site, &site.clone().into())?;
-            Some((site.clone(), connection))
-        })
-        .collect();
-    let presence = |site: SiteName| match connections.contains_key(&site) {
-        true => (site, Presence::Connected),
-        false => (site, Presence::Absent),
-    };
-    let wait = Duration::from_millis(timeout_ms);
-    let mut fanout = Fanout::new(
-        sites.into_iter().map(presence).collect(),
-        coordinator.now().plus_ms(timeout_ms),
-    );
-    let mut asking = JoinSet::new();
-    let mut input = FanoutIn::Begin;
-    loop {
-        let mut settled = None;
-        for out in fanout.step(coordinator.now(), input) {
-            match out {
-                FanoutOut::Ask(site) => {
-                    if let Some(connection) = connections.get(&site).cloned() {
-                        let request = Request::Answer(signed.clone());
-                        asking.spawn(ask_one(site, connection, request, query.clone(), wait));
-                    }
-                }
-                FanoutOut::Settled(coverage) => settled = Some(coverage),
-            }
-        }
-        if let Some(coverage) = settled {
-            return coverage;
-        }
-        let left_ms = fanout
-            .wake_at()
-            .map_or(0, |at| at.since_ms(coordinator.now()));
-        input = tokio::select! {
-            // Where nobody is asked any more, time alone goes on.
-            Some(heard) = asking.join_next() => heard.unwrap_or(FanoutIn::Tick),
-            () = tokio::time::sleep(Duration::from_millis(left_ms.max(1))) => FanoutIn::Tick,
-        };
-    }
-}
-
-/// Asks one site over its connection, and says what came of it.
-async fn ask_one(
-    site: SiteName,
-    connection: Connection,
-    request: Request,
-    query: Query,
-    wait: Duration,
-) -> FanoutIn<SiteAnswer> {
-    match exchange(&connection, request, wait).await {
-        Ok(Response::SiteAnswer(answer))
-            if merge::fits(&query.document().statistic, &answer)
-                && query.document().accuracy.is_noisy() == (answer.noise != Noise::None) =>
-        {
-            FanoutIn::Answered { site, answer }
-        }
-        Ok(Response::Refusal(refusal)) => FanoutIn::Refused { site, refusal },
-        Ok(Response::Fault(fault)) => {
-            tracing::warn!(%site, fault = fault.what, "a site failed to answer a query");
-            FanoutIn::Failed { site }
-        }
-        Ok(_) => {
-            tracing::warn!(%site, "a site answered a query with something else");
-            FanoutIn::Failed { site }
-        }
-        Err(NoExchange::Link(LinkError::Closed(_) | LinkError::Ended)) => FanoutIn::Lost { site },
-        // The machine's own clock says that it is late.
-        Err(NoExchange::Link(LinkError::NoAnswer { .. })) => FanoutIn::Tick,
-        Err(error) => {
-            tracing::warn!(%site, %error, "a site could not be asked");
-            FanoutIn::Failed { site }
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum NoExchange {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("the answer is malformed: {0}")]
-    Message(#[from] MessageError),
-}
-
-async fn exchange(
-    connection: &Connection,
-    request: Request,
-    wait: Duration,
-) -> Result<Response, NoExchange> {
-    let response: wire::Response = connection.ask(request).await?.receive_within(wait).await?;
-    Ok(Response::try_from(response)?)
 }
 
 fn result_of(query: &Query, coverage: Coverage<SiteAnswer>) -> QueryResult {

@@ -1,7 +1,8 @@
 //! What the vector index costs, printed and never asserted:
 //! `cargo bench --profile dev -p consilium-search --bench vectors -- --rows 20000`
 //!
-//! `--vectors FILE` and `--queries FILE` take other vectors than made ones (.fbin: rows and dimension as u32, then f32,
+//! `--memory fast` keeps the vectors in memory; `--folder FOLDER` keeps the index, and opens it the next time. `--race`
+//! answers what `peers/race.py` asks on stdin. `--vectors FILE` and `--queries FILE` take other vectors than made ones (.fbin: rows and dimension as u32, then f32,
 //! little-endian); `--write FOLDER` writes those that were used, for `peers/compare.py`. Searches run on one thread
 //! and are counted in processor time, so that a busy machine disturbs them little; p99 is wall time and feels it.
 
@@ -21,8 +22,8 @@ use std::time::Instant;
 use consilium_protocol::Millis;
 use consilium_search::vector::made::{Numbers, clustered};
 use consilium_search::vector::{
-    BuildSettings, CHANGE_ROWS_MAX, Change, CompactionSettings, Effort, FlatIndex, Folder,
-    IndexSettings, NodeKey, Question, RowId, RowSet, SegmentedIndex, UnitVector, VectorIndex,
+    BuildSettings, CHANGE_ROWS_MAX, Change, CompactionSettings, Effort, Folder, Hit, IndexSettings,
+    Memory, NodeKey, Question, Reach, RowId, RowSet, SegmentedIndex, UnitVector, VectorIndex,
 };
 
 const K: usize = 10;
@@ -33,6 +34,9 @@ struct Wanted {
     breadth: usize,
     beside: usize,
     keeps_pruned: bool,
+    memory: Memory,
+    folder: Option<PathBuf>,
+    races: bool,
     vectors: Option<PathBuf>,
     queries: Option<PathBuf>,
     write: Option<PathBuf>,
@@ -40,33 +44,41 @@ struct Wanted {
 
 fn main() {
     let wanted = wanted();
-    let (stored, asked) = vectors(&wanted);
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!(
-        "{} rows x {}, {} queries, load {}",
-        stored.len(),
-        stored[0].dimension(),
-        asked.len(),
-        load.trim()
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = wanted.folder.as_deref().unwrap_or(scratch.path());
+    let asked = vectors(
+        &wanted,
+        wanted.queries.as_deref(),
+        ("queries.fbin", 1_000, 2),
     );
-    let folder = tempfile::tempdir().unwrap();
-    let index = built(&wanted, &stored, folder.path());
-    opened_again(&wanted, folder.path());
-    let mut flat = FlatIndex::new(stored[0].dimension());
-    for (row, vector) in (0..).zip(&stored) {
-        flat.put(RowId(row), vector.clone()).unwrap();
+    let index = index(&wanted, folder);
+    if wanted.races {
+        return race(&index, &asked);
     }
-    by_breadth(&index, &flat, &asked);
-    by_filter(&index, &flat, &asked, stored.len());
+    println!(
+        "{} rows x {}, {} queries, {:?}, load {}",
+        index.len(),
+        wanted.dimension,
+        asked.len(),
+        wanted.memory,
+        load()
+    );
+    by_breadth(&index, &asked);
+    by_filter(&index, &asked);
+    by_reach(&index, &asked);
 }
 
-fn built(wanted: &Wanted, stored: &[UnitVector], folder: &Path) -> SegmentedIndex {
-    let index = SegmentedIndex::open(
-        settings(wanted),
-        key(),
-        Box::new(Folder::at(folder).unwrap()),
-    )
-    .unwrap();
+/// What lies in the folder, or is built there.
+fn index(wanted: &Wanted, folder: &Path) -> SegmentedIndex {
+    let index = opened(wanted, folder);
+    if !index.is_empty() {
+        return index;
+    }
+    let stored = vectors(
+        wanted,
+        wanted.vectors.as_deref(),
+        ("vectors.fbin", wanted.rows, 1),
+    );
     let (started, cpu) = (Instant::now(), process_cpu_s());
     for (nth, rows) in stored.chunks(CHANGE_ROWS_MAX).enumerate() {
         let first = (nth * CHANGE_ROWS_MAX) as u32;
@@ -74,45 +86,62 @@ fn built(wanted: &Wanted, stored: &[UnitVector], folder: &Path) -> SegmentedInde
         let erased = Vec::new();
         index.apply(Change { added, erased }, Millis(0)).unwrap();
     }
+    drop(stored);
     let (added, added_cpu) = (started.elapsed().as_secs_f64(), process_cpu_s() - cpu);
     let (started, cpu) = (Instant::now(), process_cpu_s());
     index.maintain(Millis(0), u64::MAX).unwrap();
     let (took, took_cpu) = (started.elapsed().as_secs_f64(), process_cpu_s() - cpu);
-    let figures = index.figures();
-    let rows = figures.rows as f64;
     println!("adding   {added:8.2} s wall {added_cpu:8.2} s cpu");
     println!("building {took:8.2} s wall {took_cpu:8.2} s cpu, audit and encryption included");
-    println!(
-        "memory   {:8.0} B a row, {:.1} links a row, {} orphans, {} twins, {} graphs",
-        figures.bytes as f64 / rows,
-        figures.links as f64 / rows,
-        figures.orphans,
-        figures.twins,
-        figures.graphs
-    );
+    drop(index);
+    opened(wanted, folder)
+}
+
+fn opened(wanted: &Wanted, folder: &Path) -> SegmentedIndex {
+    let before = resident_bytes();
+    let started = Instant::now();
+    let disk = Box::new(Folder::at(folder).unwrap());
+    let key = NodeKey::new(&[1; 32]).unwrap();
+    let index = SegmentedIndex::open_with(settings(wanted), wanted.memory, key, disk).unwrap();
+    if !index.is_empty() {
+        let figures = index.figures();
+        let rows = figures.rows as f64;
+        println!("opening  {:8.2} s wall", started.elapsed().as_secs_f64());
+        println!(
+            "memory   {:8.0} B a row ({:.0} by the system), {:.1} links a row, {} orphans, {} twins, {} graphs",
+            figures.bytes as f64 / rows,
+            (resident_bytes() - before) / rows,
+            figures.links as f64 / rows,
+            figures.orphans,
+            figures.twins,
+            figures.graphs
+        );
+    }
     index
 }
 
-fn opened_again(wanted: &Wanted, folder: &Path) {
-    let started = Instant::now();
-    let index = SegmentedIndex::open(
-        settings(wanted),
-        key(),
-        Box::new(Folder::at(folder).unwrap()),
-    )
-    .unwrap();
-    println!(
-        "opening  {:8.2} s wall ({} rows)",
-        started.elapsed().as_secs_f64(),
-        index.len()
-    );
+/// For each line, a breadth or `exact`, one line: the processor time that all questions took, and their hits.
+fn race(index: &SegmentedIndex, asked: &[UnitVector]) {
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let effort = match line.unwrap().trim().parse() {
+            Ok(breadth) => Effort::Breadth(breadth),
+            Err(_) => Effort::Exact,
+        };
+        let cpu = thread_cpu_s();
+        let hits: Vec<Vec<u32>> = asked
+            .iter()
+            .map(|vector| {
+                let hits = found(index, vector, (K, None, effort));
+                hits.iter().map(|hit| hit.row.0).collect()
+            })
+            .collect();
+        println!("{:.6} {hits:?}", thread_cpu_s() - cpu);
+    }
 }
 
-fn by_breadth(index: &SegmentedIndex, flat: &FlatIndex, asked: &[UnitVector]) {
-    let truth: Vec<HashSet<RowId>> = asked
-        .iter()
-        .map(|vector| rows(flat, vector, None, Effort::Exact))
-        .collect();
+fn by_breadth(index: &SegmentedIndex, asked: &[UnitVector]) {
+    let truth = truth(index, asked, &vec![None; asked.len()]);
     println!("\nbreadth  recall@10  queries/s (cpu)   p50 us   p99 us");
     for effort in [8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384]
         .map(Effort::Breadth)
@@ -124,12 +153,12 @@ fn by_breadth(index: &SegmentedIndex, flat: &FlatIndex, asked: &[UnitVector]) {
     }
 }
 
-fn by_filter(index: &SegmentedIndex, flat: &FlatIndex, asked: &[UnitVector], rows_all: usize) {
+fn by_filter(index: &SegmentedIndex, asked: &[UnitVector]) {
     println!("\nallowed  how       recall@10  queries/s (cpu)   p50 us   p99 us");
     for share in [1.0, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001, 0.000_1] {
         let mut numbers = Numbers(11);
         let mut drawn = || {
-            (0..rows_all as u32)
+            (0..index.rows_end().0)
                 .map(RowId)
                 .filter(|_| numbers.fraction() < share)
                 .collect::<RowSet>()
@@ -138,16 +167,55 @@ fn by_filter(index: &SegmentedIndex, flat: &FlatIndex, asked: &[UnitVector], row
         let filters: Vec<Option<&RowSet>> = (0..asked.len())
             .map(|nth| Some(&sets[nth % sets.len()]))
             .collect();
-        let truth: Vec<HashSet<RowId>> = asked
-            .iter()
-            .zip(&filters)
-            .map(|(vector, allowed)| rows(flat, vector, *allowed, Effort::Exact))
-            .collect();
+        let truth = truth(index, asked, &filters);
         for effort in [Effort::default(), Effort::Exact] {
             let figures = measured(index, asked, &truth, &filters, effort);
             println!("{:>6.2}%  {:8}  {figures}", share * 100.0, named(effort));
         }
     }
+}
+
+/// All rows within a similarity, as counts for a release with noise need them.
+fn by_reach(index: &SegmentedIndex, asked: &[UnitVector]) {
+    println!("\nleast  rows    what      questions/s (cpu)");
+    for least in [0.7, 0.5, 0.3] {
+        let asked = asked.get(..50).unwrap_or(asked);
+        let mut rows = 0;
+        for what in ["rows", "scores"] {
+            let cpu = thread_cpu_s();
+            for vector in asked {
+                let allowed = None;
+                let reach = &Reach {
+                    vector,
+                    allowed,
+                    least,
+                };
+                match what {
+                    "rows" => rows += index.reaching(reach).unwrap().len(),
+                    _ => index.scan(reach, &mut |_| ()).unwrap(),
+                }
+            }
+            let speed = asked.len() as f64 / (thread_cpu_s() - cpu);
+            println!(
+                "{least:>5}  {:<6}  {what:8}  {speed:10.1}",
+                rows / asked.len()
+            );
+        }
+    }
+}
+
+fn truth(
+    index: &SegmentedIndex,
+    asked: &[UnitVector],
+    filters: &[Option<&RowSet>],
+) -> Vec<HashSet<RowId>> {
+    let pairs = asked.iter().zip(filters);
+    pairs
+        .map(|(vector, allowed)| {
+            let hits = found(index, vector, (K, *allowed, Effort::Exact));
+            hits.into_iter().map(|hit| hit.row).collect()
+        })
+        .collect()
 }
 
 fn measured(
@@ -157,31 +225,23 @@ fn measured(
     filters: &[Option<&RowSet>],
     effort: Effort,
 ) -> String {
-    let (mut found, mut expected, mut times) = (0, 0, Vec::with_capacity(asked.len()));
+    let (mut right, mut expected, mut times) = (0, 0, Vec::with_capacity(asked.len()));
     for vector in asked.iter().take(20) {
-        rows(index, vector, filters[0], effort);
+        found(index, vector, (K, filters[0], effort));
     }
     let cpu = thread_cpu_s();
     for ((vector, truth), allowed) in asked.iter().zip(truth).zip(filters) {
         let started = Instant::now();
-        let k = K;
-        let hits = index
-            .nearest(&Question {
-                vector,
-                k,
-                allowed: *allowed,
-                effort,
-            })
-            .unwrap();
+        let hits = found(index, vector, (K, *allowed, effort));
         times.push(started.elapsed().as_secs_f64() * 1e6);
         assert_eq!(hits.len(), truth.len(), "never short");
-        found += hits.iter().filter(|hit| truth.contains(&hit.row)).count();
+        right += hits.iter().filter(|hit| truth.contains(&hit.row)).count();
         expected += truth.len();
     }
     let cpu = thread_cpu_s() - cpu;
     times.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    let recall = found as f64 / expected.max(1) as f64;
+    let recall = right as f64 / expected.max(1) as f64;
     format!(
         "{recall:9.4}  {:15.0} {:8.0} {:8.0}",
         asked.len() as f64 / cpu,
@@ -190,22 +250,19 @@ fn measured(
     )
 }
 
-fn rows(
-    index: &dyn VectorIndex,
+fn found(
+    index: &SegmentedIndex,
     vector: &UnitVector,
-    allowed: Option<&RowSet>,
-    effort: Effort,
-) -> HashSet<RowId> {
-    let k = K;
-    let hits = index
+    (k, allowed, effort): (usize, Option<&RowSet>, Effort),
+) -> Vec<Hit> {
+    index
         .nearest(&Question {
             vector,
             k,
             allowed,
             effort,
         })
-        .unwrap();
-    hits.into_iter().map(|hit| hit.row).collect()
+        .unwrap()
 }
 
 fn named(effort: Effort) -> String {
@@ -232,33 +289,21 @@ fn settings(wanted: &Wanted) -> IndexSettings {
     }
 }
 
-fn key() -> NodeKey {
-    NodeKey::new(&[1; 32]).unwrap()
-}
-
-fn vectors(wanted: &Wanted) -> (Vec<UnitVector>, Vec<UnitVector>) {
+/// Vectors of the file, or made ones, which are also written where that is wanted.
+fn vectors(
+    wanted: &Wanted,
+    file: Option<&Path>,
+    (name, rows, seed): (&str, usize, u64),
+) -> Vec<UnitVector> {
     let dimension = wanted.dimension;
     let clusters = (wanted.rows / 100).max(1);
-    let made = |rows, seed| (clustered(rows, dimension, clusters, seed), dimension);
-    let stored = wanted
-        .vectors
-        .as_deref()
-        .map_or_else(|| made(wanted.rows, 1), read);
-    let asked = wanted
-        .queries
-        .as_deref()
-        .map_or_else(|| made(1_000, 2), read);
+    let made = || (clustered(rows, dimension, clusters, seed), dimension);
+    let (numbers, dimension) = file.map_or_else(made, read);
     if let Some(folder) = &wanted.write {
-        write(&folder.join("vectors.fbin"), &stored);
-        write(&folder.join("queries.fbin"), &asked);
+        write(&folder.join(name), &(numbers.clone(), dimension));
     }
-    let units = |(numbers, dimension): (Vec<f32>, usize)| -> Vec<UnitVector> {
-        numbers
-            .chunks(dimension)
-            .map(|row| UnitVector::parse(row).unwrap())
-            .collect()
-    };
-    (units(stored), units(asked))
+    let units = numbers.chunks(dimension).map(UnitVector::parse);
+    units.map(Result::unwrap).collect()
 }
 
 fn read(file: &Path) -> (Vec<f32>, usize) {
@@ -286,6 +331,9 @@ fn wanted() -> Wanted {
         breadth: BuildSettings::default().breadth,
         beside: 1,
         keeps_pruned: BuildSettings::default().keeps_pruned,
+        memory: Memory::Small,
+        folder: None,
+        races: false,
         vectors: None,
         queries: None,
         write: None,
@@ -298,6 +346,9 @@ fn wanted() -> Wanted {
             "--dimension" => wanted.dimension = value().parse().unwrap(),
             "--breadth" => wanted.breadth = value().parse().unwrap(),
             "--beside" => wanted.beside = value().parse().unwrap(),
+            "--memory" if value() == "fast" => wanted.memory = Memory::Fast,
+            "--folder" => wanted.folder = Some(value().into()),
+            "--race" => wanted.races = true,
             "--keep-pruned" => wanted.keeps_pruned = true,
             "--vectors" => wanted.vectors = Some(value().into()),
             "--queries" => wanted.queries = Some(value().into()),
@@ -305,7 +356,7 @@ fn wanted() -> Wanted {
             _ => {}
         }
     }
-    if let Some(file) = &wanted.vectors {
+    if let Some(file) = &wanted.queries {
         wanted.dimension = read(file).1;
     }
     wanted
@@ -330,6 +381,21 @@ fn process_cpu_s() -> f64 {
         Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
     });
     ticks.map_or_else(since_start_s, |ticks| ticks / 100.0)
+}
+
+/// Memory that the process holds, from Linux.
+fn resident_bytes() -> f64 {
+    let told = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = told
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<f64>().ok());
+    pages.unwrap_or(0.0) * 4_096.0
+}
+
+fn load() -> String {
+    let told = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    told.trim().to_owned()
 }
 
 fn since_start_s() -> f64 {

@@ -46,6 +46,8 @@ pub struct StatisticsAnswer {
 pub enum PriceError {
     #[error("a histogram of unknown keys has Laplace noise; give an epsilon")]
     UnknownKeysNeedEpsilon,
+    #[error("a count of distinct patients has coins for noise; give an epsilon")]
+    SketchNeedsEpsilon,
     #[error(transparent)]
     Mechanism(#[from] MechanismError),
     #[error(transparent)]
@@ -151,7 +153,7 @@ impl Egress for StatisticsAnswer {
 }
 
 impl StatisticsAnswer {
-    fn with_noise(self, price: &Cost) -> Result<SiteAnswer, MechanismError> {
+    pub(super) fn with_noise(self, price: &Cost) -> Result<SiteAnswer, MechanismError> {
         let patient = Contribution::ONCE;
         match self.tally {
             Tally::Counts(counts) => {
@@ -316,7 +318,7 @@ fn scale_of(price: &Cost) -> (Noise, f64) {
             Noise::Gaussian,
             (PICO / (2.0 * rho_pico.max(1) as f64)).sqrt(),
         ),
-        Cost::None | Cost::Renyi { .. } => (Noise::None, 0.0),
+        Cost::None | Cost::Renyi { .. } | Cost::Disclosure => (Noise::None, 0.0),
     }
 }
 

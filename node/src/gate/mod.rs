@@ -28,9 +28,14 @@
 //! | `mod` | opening, and the way through |
 //! | `pass` | the bracket, step by step |
 //! | `books` | what is spent and what was asked: behind the one lock |
+//! | `copy` | what the books take of the journal, so that a start reads it once |
+//! | `budgets` | what a project may know of its own |
 //! | `approvals` | what waits for a person |
 //! | `vault` | who was charged, and the kept answers: behind the one door that is never opened |
 //! | `egress` | what can leave, in principle: a sealed trait |
+//! | `egress_search` | what leaves of a search, by its level |
+//! | `candidates` | who may still be found by a search |
+//! | `egress_sketch` | which cells of a sketch are occupied, behind coins and masks |
 //! | `egress_training` | the three things that leave in training |
 //! | `released` | the proof |
 //! | `outcome` | refusals and faults, kept apart |
@@ -39,8 +44,13 @@
 
 mod approvals;
 mod books;
+mod budgets;
 mod bundle;
+mod candidates;
+mod copy;
 mod egress;
+mod egress_search;
+mod egress_sketch;
 mod egress_statistics;
 mod egress_training;
 mod index;
@@ -64,11 +74,15 @@ use consilium_protocol::{DatasetName, Digest, MemberName, Millis};
 use serde::Serialize;
 
 pub use approvals::{ApprovalError, Approvals, PENDING_MAX, Pending, Wanted};
+pub use budgets::BudgetAsk;
 pub use bundle::{
     HeldPolicy, INCOMING, POLICY_FILE, PolicyError, REFUSED, Signers, read_bundle_files,
     read_policy,
 };
+pub use candidates::Candidates;
 pub use egress::{Egress, NotKept};
+pub use egress_search::{PrivateHit, SearchFinding, count_price};
+pub use egress_sketch::{NoisySketch, OccupiedCells, sketch_price};
 pub use egress_statistics::{PriceError, StatisticsAnswer, UNKNOWN_KEYS_DELTA, price};
 pub use egress_training::{Admission, Evaluation, OutgoingUpdate, PrivateUpdate, TrainedUpdate};
 pub use index::{Outcome, SUMMARY_ROWS_MAX, Summary, SummaryRow};
@@ -78,6 +92,7 @@ pub use vault::{ANSWER_BYTES_MAX, VAULT_LIMITS};
 
 use books::{Books, BooksLock, Reading};
 use bundle::{InForce, News, PolicyFile};
+use copy::Copy;
 use index::Index;
 use pass::{Entered, Pass, is_free, touches_nothing};
 use vault::Vault;
@@ -216,8 +231,15 @@ impl Gate {
         let now = now.max(Millis(journal.latest_ms()));
         let (vault, in_vault) = Vault::open(vault, new_secret, now)?;
         let mut reading = Reading::new(in_vault);
+        let copy = state_folder
+            .map(|folder| Copy::take_in(folder, vault.copy_key(), &journal, &mut reading))
+            .transpose()
+            .map_err(GateFault::journal("read the journal"))?;
         let (index, found) = Index::open(state_folder, &journal, &mut reading)
             .map_err(GateFault::journal("read the journal"))?;
+        if let Some(copy) = copy {
+            copy.renew(&reading);
+        }
         let books = reading.finish(&vault)?;
         let opened = Opened {
             abandoned: found.unended.len() as u64,
@@ -375,6 +397,29 @@ impl Gate {
             Err(WorkError::Refused(refusal)) => Err(pass.decline(&reserved, refusal)),
             Err(WorkError::Failed(cause)) => Err(pass.give_up(&reserved, cause)),
         }
+    }
+
+    /// Whether [`Gate::pass_touching`] would refuse this ask now, as far as policy and budgets say. It reserves
+    /// nothing; a refusal is journalled as one. For what needs several sites, so that no site pays for what another
+    /// one refuses.
+    ///
+    /// # Errors
+    /// As [`Gate::pass`].
+    pub fn would_pass(
+        &self,
+        ask: &Ask,
+        facts: &Facts,
+        touches: &Touches,
+        now: Millis,
+    ) -> Result<(), NotReleased> {
+        let mut pass = Pass {
+            gate: self,
+            ask,
+            facts: facts.clone(),
+            touches,
+            now: self.not_before_the_journal(now),
+        };
+        pass.foresee()
     }
 
     /// The patients' numbers in a data set's ledger, given what tells each apart, in any bytes: the same for ever

@@ -125,6 +125,11 @@ struct Part {
 }
 
 impl Vault {
+    /// A secret for another use, from which this one cannot be found.
+    pub(super) fn derived_secret(&self, context: &str) -> [u8; 32] {
+        blake3::derive_key(context, &self.secret)
+    }
+
     /// Opens the vault on its journal and reads it whole; begins it with a new secret where it is empty.
     pub(super) fn open(
         journal: Arc<Journal>,
@@ -158,6 +163,11 @@ impl Vault {
     /// The error after which nothing more is taken.
     pub(super) fn failure(&self) -> Option<Arc<JournalError>> {
         self.journal.failure()
+    }
+
+    /// A key that only this vault has, for the copy of the books.
+    pub(super) fn copy_key(&self) -> [u8; 32] {
+        blake3::derive_key("consilium-node 1 copy of the books", &self.secret)
     }
 
     /// The numbers of patients, given what tells each apart; new ones are written down with the next entry.

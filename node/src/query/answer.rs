@@ -29,13 +29,13 @@ enum UnprovenQuery {
 }
 
 /// The patients and rows that a query is about.
-struct Touched<'a> {
-    dataset: &'a DataSet,
-    rows: Vec<bool>,
+pub(super) struct Touched<'a> {
+    pub(super) dataset: &'a DataSet,
+    pub(super) rows: Vec<bool>,
     /// By their numbers in the data set.
-    patients: Cohort,
+    pub(super) patients: Cohort,
     /// For each of those numbers the ledger's.
-    numbers: Arc<Vec<u32>>,
+    pub(super) numbers: Arc<Vec<u32>>,
 }
 
 /// Answers one query from this site's records, through the gate.
@@ -47,16 +47,15 @@ pub fn answer(
     signed: &SignedQuery,
     now: Millis,
 ) -> Result<Released<SiteAnswer>, NotReleased> {
-    let (query, researcher) = prove(node, signed, now).map_err(not_proven)?;
+    let (query, ask) = asked(node, signed, now)?;
     let document = query.document();
-    if !document.sites.is_empty() && !document.sites.contains(&node.site) {
+    if matches!(document.statistic, Statistic::Distinct { .. }) {
         return Err(NotReleased::Refused(Refusal::new(
-            RefusalCode::NotNamed,
-            format!("the query does not name site `{}`", node.site),
-            "name it with --sites",
+            RefusalCode::InvalidQuery,
+            "distinct patients are counted from masked sketches alone",
+            "use the same version on both sides",
         )));
     }
-    let ask = ask_of(&query, researcher);
     let dataset = node.dataset(&document.dataset);
     let touched = match &dataset {
         None => Err(WorkError::failed("no such data set")),
@@ -95,8 +94,30 @@ pub fn answer(
         })
 }
 
+/// The query, and what it asks of this site's gate.
+///
+/// # Errors
+/// It is not what it claims to be, or does not name this site.
+pub(super) fn asked(
+    node: &Node,
+    signed: &SignedQuery,
+    now: Millis,
+) -> Result<(Query, Ask), NotReleased> {
+    let (query, researcher) = prove(node, signed, now).map_err(not_proven)?;
+    let sites = &query.document().sites;
+    if !sites.is_empty() && !sites.contains(&node.site) {
+        return Err(NotReleased::Refused(Refusal::new(
+            RefusalCode::NotNamed,
+            format!("the query does not name site `{}`", node.site),
+            "name it with --sites",
+        )));
+    }
+    let ask = ask_of(&query, researcher);
+    Ok((query, ask))
+}
+
 /// What the policy and the ledger need to know, but for what the answer costs.
-fn known_of(
+pub(super) fn known_of(
     dataset: Option<&Result<Arc<DataSet>, &DataError>>,
     touched: Option<&Touched<'_>>,
 ) -> (Facts, Touches) {
@@ -171,6 +192,7 @@ fn ask_of(query: &Query, researcher: Researcher) -> Ask {
                 Statistic::Mean { .. } => StatisticKind::Mean,
                 Statistic::Quantile { .. } => StatisticKind::Quantile,
                 Statistic::Top { .. } => StatisticKind::Top,
+                Statistic::Distinct { .. } => StatisticKind::Distinct,
             },
             noisy: document.accuracy.is_noisy(),
         },
@@ -179,7 +201,7 @@ fn ask_of(query: &Query, researcher: Researcher) -> Ask {
 
 /// Reading local data is no release: only what a permit lets through the gate is. Whether the statistic fits is seen
 /// over no patients at all, so that what does not fit costs nothing.
-fn touched<'a>(
+pub(super) fn touched<'a>(
     node: &Node,
     dataset: &'a DataSet,
     query: &Query,
@@ -216,7 +238,7 @@ fn not_proven(error: UnprovenQuery) -> NotReleased {
     })
 }
 
-fn misfit(misfit: Misfit) -> WorkError {
+pub(super) fn misfit(misfit: Misfit) -> WorkError {
     WorkError::Refused(Refusal::new(
         RefusalCode::InvalidQuery,
         misfit.to_string(),
@@ -224,7 +246,7 @@ fn misfit(misfit: Misfit) -> WorkError {
     ))
 }
 
-fn no_price(error: PriceError) -> WorkError {
+pub(super) fn no_price(error: PriceError) -> WorkError {
     WorkError::Refused(Refusal::new(
         RefusalCode::InvalidQuery,
         error.to_string(),

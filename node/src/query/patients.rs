@@ -31,26 +31,46 @@ impl PatientNumbers {
         dataset: &DataSet,
         now: Millis,
     ) -> Result<Arc<Vec<u32>>, GateFault> {
+        let identities = || dataset.patient_identities();
+        self.of_identities(gate, dataset.name(), dataset.version(), identities, now)
+    }
+
+    /// The same of any collection of patients: what tells each apart, in the order of their numbers in this version.
+    ///
+    /// # Errors
+    /// As [`PatientNumbers::of`].
+    pub fn of_identities<I, K>(
+        &self,
+        gate: &Gate,
+        name: &DatasetName,
+        version: Digest,
+        identities: impl FnOnce() -> I,
+        now: Millis,
+    ) -> Result<Arc<Vec<u32>>, GateFault>
+    where
+        I: IntoIterator<Item = K>,
+        K: AsRef<[u8]>,
+    {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(dataset.name())
-            && known.version == dataset.version()
+        if let Some(known) = known.get(name)
+            && known.version == version
         {
             return Ok(known.numbers.clone());
         }
-        let identities = dataset.patient_identities();
-        let keys = identities.iter().map(Vec::as_slice);
-        let numbers = Arc::new(gate.numbers(dataset.name(), keys, now)?);
+        let identities: Vec<K> = identities().into_iter().collect();
+        let keys = identities.iter().map(AsRef::as_ref);
+        let numbers = Arc::new(gate.numbers(name, keys, now)?);
         let fresh = Known {
-            version: dataset.version(),
+            version,
             numbers: numbers.clone(),
         };
-        known.insert(dataset.name().clone(), fresh);
+        known.insert(name.clone(), fresh);
         Ok(numbers)
     }
 }
 
 /// Patients of a data set by their numbers in the ledger.
-pub(super) fn in_ledger(cohort: &Cohort, numbers: &[u32]) -> Cohort {
+pub(crate) fn in_ledger(cohort: &Cohort, numbers: &[u32]) -> Cohort {
     let found = cohort
         .iter()
         .filter_map(|patient| numbers.get(patient as usize));

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use consilium_link::{NotWhole, sync_folder_of, write_whole};
 use consilium_privacy::ledger::{Cohort, CohortError};
 use consilium_protocol::query::limits::QUERY_BYTES_MAX;
-use consilium_protocol::query::{Query, QueryError};
+use consilium_protocol::query::{Filter, Query, QueryError};
 use consilium_protocol::{DatasetName, Digest};
 
 use super::overlap::{EXACT_COHORTS_MAX, ExactCohorts, Overlap};
+use super::rows_where;
 use super::tally::patients_of;
-use super::{Misfit, rows_where};
 use crate::data::DataSet;
 
 /// The exact answers of a node.
@@ -27,6 +27,65 @@ pub struct ExactRegister {
 struct Known {
     version: Digest,
     cohorts: ExactCohorts,
+}
+
+/// Those about whom exact answers are given: the patients of a data set, or of a text collection. The two share their
+/// names, so one register is enough.
+pub trait Population {
+    /// What is asked about some of them.
+    type Question;
+
+    fn name(&self) -> &DatasetName;
+
+    fn version(&self) -> Digest;
+
+    fn patient_count(&self) -> u32;
+
+    /// Reads a question back that was written down by its text.
+    ///
+    /// # Errors
+    /// It is none.
+    fn read(&self, text: &[u8]) -> Result<Self::Question, QueryError>;
+
+    fn text<'q>(&self, question: &'q Self::Question) -> &'q str;
+
+    fn filter<'q>(&self, question: &'q Self::Question) -> Option<&'q Filter>;
+
+    /// Whom its filter leaves now; nobody who can be asked about where a column of it is gone.
+    fn cohort(&self, question: &Self::Question) -> Option<Cohort>;
+}
+
+impl Population for DataSet {
+    type Question = Query;
+
+    fn name(&self) -> &DatasetName {
+        Self::name(self)
+    }
+
+    fn version(&self) -> Digest {
+        Self::version(self)
+    }
+
+    fn patient_count(&self) -> u32 {
+        Self::patient_count(self)
+    }
+
+    fn read(&self, text: &[u8]) -> Result<Query, QueryError> {
+        Query::parse(text)
+    }
+
+    fn text<'q>(&self, question: &'q Query) -> &'q str {
+        question.text()
+    }
+
+    fn filter<'q>(&self, question: &'q Query) -> Option<&'q Filter> {
+        question.document().filter.as_ref()
+    }
+
+    fn cohort(&self, question: &Query) -> Option<Cohort> {
+        let rows = rows_where(self, self.filter(question)).ok()?;
+        Some(patients_of(self, &rows))
+    }
 }
 
 /// The register cannot be kept; no exact answer is given.
@@ -67,30 +126,30 @@ impl ExactRegister {
     ///
     /// # Errors
     /// The disk fails, or holds what this node did not write.
-    pub fn enter(
+    pub fn enter<P: Population>(
         &self,
-        dataset: &DataSet,
-        query: &Query,
+        population: &P,
+        question: &P::Question,
         cohort: &Cohort,
         floor_patients: u32,
     ) -> Result<Result<(), Overlap>, RegisterError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_version = |known: &&mut Known| known.version == dataset.version();
-        let entry = match known.get_mut(dataset.name()).filter(of_version) {
+        let of_version = |known: &&mut Known| known.version == population.version();
+        let entry = match known.get_mut(population.name()).filter(of_version) {
             Some(known) => known,
             None => {
-                let fresh = self.read(dataset)?;
+                let fresh = self.read(population)?;
                 known
-                    .entry(dataset.name().clone())
+                    .entry(population.name().clone())
                     .insert_entry(fresh)
                     .into_mut()
             }
         };
-        let filter = query.document().filter.as_ref();
+        let filter = population.filter(question);
         if let Err(overlap) = entry.cohorts.check(filter, cohort, floor_patients) {
             return Ok(Err(overlap));
         }
-        let folder = self.folder.join(dataset.name().as_str());
+        let folder = self.folder.join(population.name().as_str());
         let condition = filter.map(ToString::to_string).unwrap_or_default();
         let file = folder.join(format!("{}.json", Digest::of(condition.as_bytes())));
         if !file.exists() {
@@ -102,15 +161,16 @@ impl ExactRegister {
             for folder in [&self.folder, &folder] {
                 sync_folder_of(folder).map_err(not_made)?;
             }
-            write_whole(&file, &folder.join("draft"), query.text().as_bytes())?;
+            let text = population.text(question).as_bytes();
+            write_whole(&file, &folder.join("draft"), text)?;
         }
         entry.cohorts.add(filter, cohort.clone());
         Ok(Ok(()))
     }
 
-    fn read(&self, dataset: &DataSet) -> Result<Known, RegisterError> {
-        let folder = self.folder.join(dataset.name().as_str());
-        let mut cohorts = ExactCohorts::new(Cohort::first(dataset.patient_count())?);
+    fn read<P: Population>(&self, population: &P) -> Result<Known, RegisterError> {
+        let folder = self.folder.join(population.name().as_str());
+        let mut cohorts = ExactCohorts::new(Cohort::first(population.patient_count())?);
         let not_read = |path: &Path| {
             let path = path.to_owned();
             |source| RegisterError::NotRead { path, source }
@@ -130,19 +190,18 @@ impl ExactRegister {
                 return Err(RegisterError::TooLong { path });
             }
             let text = std::fs::read(&path).map_err(not_read(&path))?;
-            let query = Query::parse(&text).map_err(|source| RegisterError::NotAQuery {
-                path: path.clone(),
-                source,
-            })?;
-            let filter = query.document().filter.as_ref();
-            // A column may be gone since: then the filter is about nobody that can be asked for now.
-            let rows: Result<_, Misfit> = rows_where(dataset, filter);
-            if let Ok(rows) = rows {
-                cohorts.add(filter, patients_of(dataset, &rows));
+            let question = population
+                .read(&text)
+                .map_err(|source| RegisterError::NotAQuery {
+                    path: path.clone(),
+                    source,
+                })?;
+            if let Some(cohort) = population.cohort(&question) {
+                cohorts.add(population.filter(&question), cohort);
             }
         }
         Ok(Known {
-            version: dataset.version(),
+            version: population.version(),
             cohorts,
         })
     }

@@ -198,6 +198,12 @@ impl Journal {
         Entries::until(Arc::clone(&self.storage), self.head().seq)
     }
 
+    /// Reads the entries that are durable now, from `head` on; `None` if this journal never stood there. Entries before
+    /// it were checked when the journal was opened, and are not read again.
+    pub fn entries_after(&self, head: Head) -> Result<Option<Entries>, JournalError> {
+        Entries::after(Arc::clone(&self.storage), head, self.head().seq)
+    }
+
     /// The journal as it stands, for checkpoints and proofs: everything queued by now, once it is durable. What a
     /// snapshot says can be told to others: no crash takes any of it back.
     pub fn snapshot(&self) -> Result<Snapshot, JournalError> {

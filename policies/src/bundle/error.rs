@@ -112,6 +112,11 @@ pub enum Problem {
         /// What it belongs to.
         why: &'static str,
     },
+    /// Text of patients' records goes to projects that somebody looked at.
+    #[error(
+        "`search-l3` lets parts of patients' texts leave, and `projects = [\"{ANY}\"]` lets anyone have them; name the projects that were approved"
+    )]
+    SnippetsForAnyone,
     /// Something may leave by no action of the permit.
     #[error(
         "`{release}` leaves by `{action}`, which is not among the permit's actions; add it, or remove the word"

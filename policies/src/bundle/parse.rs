@@ -97,7 +97,7 @@ impl Source<'_> {
             },
             until: self.day("until", &permit.until)?,
             training: self.training(permit, actions.contains(&Activity::Train))?,
-            release: self.releases(&permit.release, &actions)?,
+            release: self.releases(permit, &actions)?,
             budget: match &permit.budget {
                 Some(written) => Some(self.budget("budget", written)?),
                 None => None,
@@ -116,14 +116,18 @@ impl Source<'_> {
 
     fn releases(
         &self,
-        written: &Words,
+        permit: &PermitDocument,
         actions: &BTreeSet<Activity>,
     ) -> Result<BTreeSet<Release>, BundleError> {
-        self.words("release", written, |text| {
+        let projects: Named<ProjectName> = self.named("projects", &permit.projects)?;
+        self.words("release", &permit.release, |text| {
             let known = "update, metrics, noisy-update, exact-statistics, noisy-statistics, \
                          distinct-sketch, search-l0 to search-l4";
             let release = one_of(text, &Release::ALL, Release::as_str, known)?;
             let action = release.activity();
+            if release == Release::SearchL3 && projects == Named::Any {
+                return Err(Problem::SnippetsForAnyone);
+            }
             match actions.contains(&action) {
                 true => Ok(release),
                 false => Err(Problem::ReleaseOfNoAction {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use consilium_protocol::message::{REPLY_KEY_BYTES, SignedSearch};
 use consilium_protocol::signature::{PublicKey, Signature};
 use consilium_protocol::{Millis, Role};
 use rustls::pki_types::CertificateDer;
@@ -24,6 +25,18 @@ const RUN_FILE_DOMAIN: &[u8] = b"consilium run file v1\0";
 
 /// As [`RUN_FILE_DOMAIN`], for queries.
 const QUERY_DOMAIN: &[u8] = b"consilium query v1\0";
+
+/// As [`RUN_FILE_DOMAIN`], for what a project asks of its budgets.
+const BUDGET_DOMAIN: &[u8] = b"consilium budget question v1\0";
+
+/// As [`RUN_FILE_DOMAIN`], for the keys that mask sketches.
+const SKETCH_KEY_DOMAIN: &[u8] = b"consilium sketch key v1\0";
+
+/// As [`RUN_FILE_DOMAIN`], for searches.
+const SEARCH_DOMAIN: &[u8] = b"consilium search v1\0";
+
+/// As [`RUN_FILE_DOMAIN`], for what a site seals for whoever searched.
+const SEALED_DOMAIN: &[u8] = b"consilium sealed answer v1\0";
 
 /// How a checkpoint's text and a cosignature's message begin.
 const NOTE_BEGINNINGS: [&[u8]; 2] = [b"consilium/", b"cosignature/v1\ntime "];
@@ -179,6 +192,42 @@ impl Credentials {
         Ok(signature.to_bytes().to_vec())
     }
 
+    /// Signs a question about a project's budgets, [`SIGNATURE_BYTES`] long, for [`verify_budget_question`].
+    ///
+    /// # Errors
+    /// The cryptographic library fails.
+    pub fn sign_budget_question(&self, text: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let signature = self.key.sign_plain(&[BUDGET_DOMAIN, text].concat())?;
+        Ok(signature.to_bytes().to_vec())
+    }
+
+    /// Signs this site's key for the masks of one query, for [`verify_sketch_key`].
+    pub(crate) fn sign_sketch_key(&self, text: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let signature = self.key.sign_plain(&[SKETCH_KEY_DOMAIN, text].concat())?;
+        Ok(signature.to_bytes().to_vec())
+    }
+
+    /// Signs a search, [`SIGNATURE_BYTES`] long, for [`verify_search`]: its canonical text, the key to which answers are
+    /// sealed, and until when it may be answered.
+    ///
+    /// # Errors
+    /// The cryptographic library fails.
+    pub fn sign_search(
+        &self,
+        text: &[u8],
+        reply_key: &[u8; REPLY_KEY_BYTES],
+        expires_at_ms: u64,
+    ) -> Result<Vec<u8>, IdentityError> {
+        let signed = search_bytes(text, reply_key, expires_at_ms);
+        Ok(self.key.sign_plain(&signed)?.to_bytes().to_vec())
+    }
+
+    /// Signs what a site sealed for whoever searched; for [`verify_sealed`].
+    pub(crate) fn sign_sealed(&self, sealed: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let signature = self.key.sign_plain(&[SEALED_DOMAIN, sealed].concat())?;
+        Ok(signature.to_bytes().to_vec())
+    }
+
     /// Signs a checkpoint or a cosignature as the transparency logs define it: exactly these bytes. Only bytes that
     /// begin as one of those do are signed: nothing else that this key signs begins so, TLS handshakes included.
     ///
@@ -259,6 +308,68 @@ pub fn verify_query(
     let signed = [QUERY_DOMAIN, text].concat();
     let allowed = [Role::Researcher];
     verify_signed(&signed, signature, certificate_der, &allowed, anchor, now)
+}
+
+/// Who asks about a project's budgets: as [`verify_query`].
+///
+/// # Errors
+/// As [`verify_run_file`].
+pub fn verify_budget_question(
+    text: &[u8],
+    signature: &[u8],
+    certificate_der: &[u8],
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
+    let signed = [BUDGET_DOMAIN, text].concat();
+    let allowed = [Role::Researcher];
+    verify_signed(&signed, signature, certificate_der, &allowed, anchor, now)
+}
+
+/// Whose key for masks this is: always a site's.
+pub(crate) fn verify_sketch_key(
+    text: &[u8],
+    signature: &[u8],
+    certificate_der: &[u8],
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
+    let signed = [SKETCH_KEY_DOMAIN, text].concat();
+    let allowed = [Role::Site];
+    verify_signed(&signed, signature, certificate_der, &allowed, anchor, now)
+}
+
+/// Who signed a search: as [`verify_run_file`], and always a researcher. Whether it has expired is not asked here.
+///
+/// # Errors
+/// As [`verify_run_file`].
+pub fn verify_search(
+    search: &SignedSearch,
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
+    let signed = search_bytes(&search.text, &search.reply_key, search.expires_at_ms);
+    let (signature, certificate) = (&search.signature, &search.certificate);
+    let allowed = [Role::Researcher];
+    verify_signed(&signed, signature, certificate, &allowed, anchor, now)
+}
+
+/// Which site signed what it sealed.
+pub(crate) fn verify_sealed(
+    sealed: &[u8],
+    signature: &[u8],
+    certificate_der: &[u8],
+    anchor: &TrustAnchor,
+    now: Millis,
+) -> Result<Identity, IdentityError> {
+    let signed = [SEALED_DOMAIN, sealed].concat();
+    let allowed = [Role::Site];
+    verify_signed(&signed, signature, certificate_der, &allowed, anchor, now)
+}
+
+/// What is signed of a search: parts of a fixed length first.
+fn search_bytes(text: &[u8], reply_key: &[u8; REPLY_KEY_BYTES], expires_at_ms: u64) -> Vec<u8> {
+    [SEARCH_DOMAIN, reply_key, &expires_at_ms.to_be_bytes(), text].concat()
 }
 
 fn verify_signed(

@@ -26,11 +26,14 @@ mod host;
 mod identity;
 mod key_file;
 pub mod limits;
+mod linkage;
 mod listener;
 mod lives;
 mod log;
+mod masks;
 mod member_key;
 mod restart;
+mod sealing;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -43,7 +46,10 @@ pub use authority::{AUTHORITY_LIFETIME_MS, BACKDATED_MS, CertificateAuthority};
 pub use backoff::{BACKOFF_CAP_MS, BACKOFF_FIRST_MS, Backoff};
 pub use close::{CloseCode, Closed};
 pub use connection::{Connection, ConnectionStats, Peer};
-pub use credentials::{Credentials, SIGNATURE_BYTES, verify_query, verify_run_file};
+pub use credentials::{
+    Credentials, SIGNATURE_BYTES, verify_budget_question, verify_query, verify_run_file,
+    verify_search,
+};
 pub use dialer::Dialer;
 pub use error::{DialError, IdentityError, LinkError, ListenError};
 pub use host::{asked_to_stop, wall_clock};
@@ -51,9 +57,12 @@ pub use identity::{
     Fingerprint, Identity, certificate_expires_at, certificate_issued_at, certificate_key,
 };
 pub use limits::LinkLimits;
+pub use linkage::{LinkageKey, QueryLinkage};
 pub use listener::Listener;
 pub use lives::{Lives, StorageFailure, serve_in_lives};
 pub use log::log_to_stderr;
+pub use masks::{MaskError, MaskKey, SiteKeys};
 pub use member_key::{MemberKey, certificate_of_pem, pem_certificate, read_certificate};
+pub use sealing::{ReplyKey, SealError, seal};
 pub use stream::{CHUNK_HEADER_BYTES, Chunk, RequestStream, StreamReceiver, StreamSender};
 pub use whole_file::{NotWhole, sync_folder_of, write_whole};

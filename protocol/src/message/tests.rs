@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::frame;
 use crate::limits;
 use crate::refusal::RefusalCode;
+use crate::search::merge::At;
 
 fn signed_run() -> SignedRun {
     SignedRun {
@@ -62,6 +63,85 @@ fn signed_query() -> SignedQuery {
         text: b"{}".to_vec(),
         certificate: vec![0x30, 1],
         signature: vec![9],
+    }
+}
+
+fn signed_search() -> SignedSearch {
+    SignedSearch {
+        text: b"{}".to_vec(),
+        reply_key: [5; REPLY_KEY_BYTES],
+        expires_at_ms: 6,
+        certificate: vec![0x30, 1],
+        signature: vec![9],
+    }
+}
+
+fn disclosed() -> Disclosed {
+    Disclosed {
+        hits: vec![DisclosedHit {
+            handle: [3; HANDLE_BYTES],
+            bucket: BUCKETS - 1,
+            snippet: "gout".into(),
+        }],
+        bundle: Digest([1; 32]),
+    }
+}
+
+fn sealed() -> SealedAnswer {
+    SealedAnswer {
+        encapsulated_key: vec![1],
+        ciphertext: vec![2],
+        certificate: vec![0x30],
+        signature: vec![9],
+    }
+}
+
+fn passage() -> PassageHit {
+    PassageHit {
+        document: "niddk:1".into(),
+        passage: 2,
+        title: "What is gout?".into(),
+        text: "A kind of arthritis.".into(),
+        similarity: Some(0.75),
+        words: None,
+    }
+}
+
+fn searched(found: Found) -> SearchResult {
+    SearchResult {
+        search: Digest([1; 32]),
+        found,
+        answered: vec![AnsweredBy {
+            site: "va".parse().unwrap(),
+            noise: Noise::None,
+            bundle: Digest([1; 32]),
+        }],
+        refused: vec![(
+            "heart".parse().unwrap(),
+            Refusal::new(RefusalCode::Expired, "why", "do"),
+        )],
+        missing: vec![("hungarian".parse().unwrap(), Missing::Late)],
+    }
+}
+
+fn sketch_key() -> SketchKey {
+    SketchKey {
+        public_key: [7; 32],
+        linkage: [8; LINKAGE_ID_BYTES],
+        certificate: vec![0x30, 1],
+        signature: vec![9],
+    }
+}
+
+fn site_budget() -> SiteBudget {
+    SiteBudget {
+        datasets: vec![DatasetLeft {
+            dataset: "heart-disease".parse().unwrap(),
+            spent_epsilon: 1.5,
+            budget_epsilon: 3.0,
+            left_epsilon: 1.5,
+            delta: 1e-6,
+        }],
     }
 }
 
@@ -156,6 +236,21 @@ fn every_request() -> Vec<Request> {
             site: "hungarian".parse().unwrap(),
             cosign: cosign(),
         },
+        Request::SketchKey(signed_query()),
+        Request::AnswerMasked {
+            query: signed_query(),
+            keys: vec![sketch_key(), sketch_key()],
+        },
+        Request::ShowBudget {
+            question: signed_query(),
+            timeout_ms: 30_000,
+        },
+        Request::TellBudget(signed_query()),
+        Request::Search {
+            search: signed_search(),
+            timeout_ms: 10_000,
+        },
+        Request::AnswerSearch(signed_search()),
     ]
 }
 
@@ -254,6 +349,42 @@ fn every_response() -> Vec<Response> {
             peer: Some("hungarian".parse().unwrap()),
         }),
         Response::Cosigned(Cosigned::default()),
+        Response::SketchKey(sketch_key()),
+        Response::MaskedSketch(MaskedSketch {
+            bits: vec![1, 128],
+            flip: 0.184,
+            bundle: digest,
+        }),
+        Response::SiteBudget(site_budget()),
+        Response::BudgetsLeft(BudgetsLeft {
+            answered: vec![("cleveland".parse().unwrap(), site_budget())],
+            refused: vec![(
+                "va".parse().unwrap(),
+                Refusal::new(RefusalCode::NotPermitted, "why", "do"),
+            )],
+            missing: vec![("hungarian".parse().unwrap(), Missing::Late)],
+        }),
+        Response::SearchAnswer(SearchAnswer::Counts(site_answer())),
+        Response::SearchAnswer(SearchAnswer::Disclosed(disclosed())),
+        Response::SearchAnswer(SearchAnswer::Sealed(sealed())),
+        Response::SearchAnswer(SearchAnswer::Passages(FoundPassages {
+            hits: vec![passage()],
+            encoder: "blake3:00/384".into(),
+            bundle: digest,
+        })),
+        Response::SearchResult(searched(Found::Figures(vec![figure(
+            "patients",
+            Some(60.0),
+        )]))),
+        Response::SearchResult(searched(Found::Sealed(vec![(
+            "va".parse().unwrap(),
+            sealed(),
+        )]))),
+        Response::SearchResult(searched(Found::Passages(vec![At {
+            site: "va".parse().unwrap(),
+            hit: passage(),
+            score: 0.5,
+        }]))),
     ]
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::QueryError;
 
 /// The canonical text of a document. Numbers that may have a fraction are written with one: `60.0`.
-pub(super) fn text(document: &impl Serialize) -> Result<String, QueryError> {
+pub(crate) fn text(document: &impl Serialize) -> Result<String, QueryError> {
     let value = serde_json::to_value(document).map_err(|error| QueryError::Syntax {
         message: error.to_string(),
     })?;

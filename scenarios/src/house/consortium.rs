@@ -98,6 +98,15 @@ impl Consortium {
     /// # Errors
     /// What failed, and what was said.
     pub fn join(&self, site: &Site<'_>) -> Result<(), HouseError> {
+        self.set_up(site)?;
+        self.open(site.name)
+    }
+
+    /// Enrols a site by its invitation and sets it up; its node does not run yet.
+    ///
+    /// # Errors
+    /// What failed, and what was said.
+    pub fn set_up(&self, site: &Site<'_>) -> Result<(), HouseError> {
         let folder = self.folder(site.name);
         let token = self.invitation("--site", site.name)?;
         let at = [
@@ -122,14 +131,41 @@ impl Consortium {
                 false => text.replacen("unsigned = true", &pins(site.officers), 1),
             };
             format!("{text}\n{}", site.datasets)
-        })?;
-        self.household.run(
-            Role::Node,
-            &["check".as_ref(), "--folder".as_ref(), folder.as_os_str()],
-        )?;
+        })
+    }
+
+    /// Types `consilium-node VERB --folder … WORDS` at a site; gives what was printed.
+    ///
+    /// # Errors
+    /// What was said, if it failed.
+    pub fn at_node(&self, name: &str, verb: &str, words: &[&str]) -> Result<String, HouseError> {
+        let folder = self.folder(name);
+        let first = [verb.as_ref(), "--folder".as_ref(), folder.as_os_str()];
+        let words: Vec<&OsStr> = first
+            .into_iter()
+            .chain(words.iter().map(|word| OsStr::new(*word)))
+            .collect();
+        self.household.run(Role::Node, &words)
+    }
+
+    /// Lets a site's doctor look, and starts its node.
+    ///
+    /// # Errors
+    /// What failed, and what was said.
+    pub fn open(&self, name: &str) -> Result<(), HouseError> {
+        let folder = self.folder(name);
+        self.at_node(name, "check", &[])?;
         let run = ["run".as_ref(), "--folder".as_ref(), folder.as_os_str()];
         self.household
-            .begin(site.name, Role::Node, &run, &folder.join("node.log"), None)
+            .begin(name, Role::Node, &run, &folder.join("node.log"), None)
+    }
+
+    /// Kills a site's node outright.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&self, name: &str) -> Result<(), HouseError> {
+        self.household.kill(name)
     }
 
     /// Invites a researcher and enrols them.

@@ -111,11 +111,11 @@ impl Household {
         waited
     }
 
-    /// Runs a role's command to its end.
+    /// Runs a role's command to its end; gives what it printed.
     ///
     /// # Errors
     /// What it said, if it failed.
-    pub fn run(&self, role: Role, arguments: &[&OsStr]) -> Result<(), HouseError> {
+    pub fn run(&self, role: Role, arguments: &[&OsStr]) -> Result<String, HouseError> {
         let name = || {
             arguments
                 .iter()
@@ -141,6 +141,30 @@ impl Household {
                 waited_for: "its end".to_owned(),
                 said,
             })
+    }
+
+    /// Kills a process outright, as a machine that loses its power: it gets no chance to say anything.
+    ///
+    /// # Errors
+    /// If there is no such process, or it cannot be killed.
+    pub fn kill(&self, name: &str) -> Result<(), HouseError> {
+        let mut held = lock(&self.held);
+        let process = held.running.iter().position(|running| running.name == name);
+        let mut process = match process {
+            Some(at) => held.running.remove(at),
+            None => {
+                return Err(HouseError::Process {
+                    name: name.to_owned(),
+                    waited_for: "its end".to_owned(),
+                    said: "there is no such process".to_owned(),
+                });
+            }
+        };
+        let killed = process.child.kill().and_then(|()| process.child.wait());
+        killed.map(drop).map_err(|source| HouseError::Disk {
+            what: format!("cannot end `{name}`"),
+            source,
+        })
     }
 
     /// Processes that are over although nobody ended them, each with its last words.
@@ -213,13 +237,13 @@ fn command(role: Role, arguments: &[&OsStr]) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// Waits for a command; its output is what it said if it failed. Its input stays open until then.
-fn finish(mut child: Child) -> std::io::Result<Result<(), String>> {
+/// Waits for a command; its output is what it printed, or all that it said if it failed. Its input stays open until then.
+fn finish(mut child: Child) -> std::io::Result<Result<String, String>> {
     let input = child.stdin.take();
     let output = child.wait_with_output()?;
     drop(input);
     Ok(match output.status.success() {
-        true => Ok(()),
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err([output.stdout, output.stderr]
             .iter()
             .map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned())

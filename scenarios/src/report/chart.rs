@@ -15,6 +15,8 @@ const LEGEND_WIDTH: u32 = 200;
 const LEGEND_LINE: i32 = 24;
 const FONT: &str = "sans-serif";
 const FONT_SIZE: u32 = 15;
+/// Of a value above its bar.
+const LABEL_SIZE: u32 = 11;
 
 /// Stands for the page's own ink, light or dark: replaced by `currentColor` once drawn.
 const INK: RGBColor = RGBColor(1, 2, 3);
@@ -73,6 +75,13 @@ pub struct Points<'a> {
     pub values: Vec<Option<(f64, f64)>>,
 }
 
+/// One series of bars, one for each group, from zero; a group may have none.
+pub struct Bars<'a> {
+    pub name: &'a str,
+    pub hue: Hue,
+    pub values: Vec<Option<f64>>,
+}
+
 /// What a point looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
@@ -84,6 +93,8 @@ pub enum Mark {
     Cross,
     /// A short line across.
     Bar,
+    /// A filled square: a bar of this colour.
+    Square,
 }
 
 /// A chart could not be drawn.
@@ -178,34 +189,7 @@ pub fn points_by_group(
     let mut svg = String::new();
     {
         let (plot, legend) = areas(&mut svg);
-        let mut context =
-            framed(&plot, -0.5..groups.len() as f64 - 0.5, low..high).map_err(&failed)?;
-        let name_of = |x: &f64| group_at(*x, groups).unwrap_or_default().to_owned();
-        context
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(INK.mix(0.15))
-            .axis_style(INK)
-            .label_style(ink())
-            .axis_desc_style(ink())
-            // A label at every half: those that are no group's own are empty.
-            .x_labels(2 * groups.len() + 1)
-            .x_label_formatter(&name_of)
-            .y_label_formatter(&|y| format!("{y:.2}"))
-            .x_desc(chart.x)
-            .y_desc(chart.y)
-            .draw()
-            .map_err(|error| failed(error.to_string()))?;
-        for border in 1..groups.len() {
-            let x = border as f64 - 0.5;
-            context
-                .draw_series(std::iter::once(PathElement::new(
-                    vec![(x, low), (x, high)],
-                    INK.mix(0.15),
-                )))
-                .map_err(|error| failed(error.to_string()))?;
-        }
+        let mut context = in_groups(&plot, chart, groups, low..high).map_err(&failed)?;
         for (at, points) in series.iter().enumerate() {
             let colour = points.hue.colour();
             let offset = 0.7 * ((at as f64 + 0.5) / series.len() as f64 - 0.5);
@@ -238,6 +222,54 @@ pub fn points_by_group(
     Ok(dressed(&svg, chart))
 }
 
+/// Bars in groups along the x axis, each series beside the other within its group, all from zero, with each bar's value
+/// above it.
+///
+/// # Errors
+/// If there is nothing to draw, or plotters fails.
+pub fn bars_by_group(
+    chart: &Chart<'_>,
+    groups: &[&str],
+    series: &[Bars<'_>],
+    decimals: usize,
+) -> Result<String, ChartError> {
+    let failed = |why: String| ChartError {
+        title: chart.title.to_owned(),
+        why,
+    };
+    let known = series
+        .iter()
+        .flat_map(|bars| bars.values.iter().flatten().copied());
+    let highest = known.filter(|value| value.is_finite()).fold(0.0, f64::max);
+    if groups.is_empty() || highest <= 0.0 {
+        return Err(failed("there is no bar".to_owned()));
+    }
+    let mut svg = String::new();
+    {
+        let (plot, legend) = areas(&mut svg);
+        let mut context = in_groups(&plot, chart, groups, 0.0..1.1 * highest).map_err(&failed)?;
+        let width = 0.8 / series.len() as f64;
+        for (at, bars) in series.iter().enumerate() {
+            let colour = bars.hue.colour();
+            for (group, value) in (0..groups.len()).zip(&bars.values) {
+                let Some(value) = value.filter(|value| value.is_finite()) else {
+                    continue;
+                };
+                let left = group as f64 - 0.4 + width * at as f64;
+                let corners = [(left + 0.05 * width, 0.0), (left + 0.95 * width, value)];
+                context
+                    .draw_series(std::iter::once(Rectangle::new(corners, colour.filled())))
+                    .map_err(|error| failed(error.to_string()))?;
+                let top = context.backend_coord(&(left + width / 2.0, value));
+                label(&plot, &format!("{value:.decimals$}"), top).map_err(&failed)?;
+            }
+            legend_line(&legend, at, bars.name, Mark::Square, colour).map_err(&failed)?;
+        }
+        plot.present().map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(dressed(&svg, chart))
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Context<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
@@ -257,6 +289,52 @@ fn framed<'a>(
         .x_label_area_size(52)
         .y_label_area_size(64)
         .build_cartesian_2d(x, y)
+        .map_err(|error| error.to_string())
+}
+
+/// A frame with the groups' names along the x axis and borders between them.
+fn in_groups<'a>(
+    plot: &Area<'a>,
+    chart: &Chart<'_>,
+    groups: &[&str],
+    y: std::ops::Range<f64>,
+) -> Result<Context<'a>, String> {
+    let (low, high) = (y.start, y.end);
+    let mut context = framed(plot, -0.5..groups.len() as f64 - 0.5, y)?;
+    let name_of = |x: &f64| group_at(*x, groups).unwrap_or_default().to_owned();
+    context
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(INK.mix(0.15))
+        .axis_style(INK)
+        .label_style(ink())
+        .axis_desc_style(ink())
+        // A label at every half: those that are no group's own are empty.
+        .x_labels(2 * groups.len() + 1)
+        .x_label_formatter(&name_of)
+        .y_label_formatter(&|y| format!("{y:.2}"))
+        .x_desc(chart.x)
+        .y_desc(chart.y)
+        .draw()
+        .map_err(|error| error.to_string())?;
+    for border in 1..groups.len() {
+        let x = border as f64 - 0.5;
+        let line = PathElement::new(vec![(x, low), (x, high)], INK.mix(0.15));
+        context
+            .draw_series(std::iter::once(line))
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(context)
+}
+
+/// A small text above a place of the whole drawing.
+fn label(plot: &Area<'_>, text: &str, place: (i32, i32)) -> Result<(), String> {
+    let origin = plot.get_pixel_range();
+    let place = (place.0 - origin.0.start, place.1 - origin.1.start - 3);
+    let small = (FONT, LABEL_SIZE).into_font().color(&INK);
+    let style = small.pos(Pos::new(HPos::Center, VPos::Bottom));
+    plot.draw_text(text, &style, place)
         .map_err(|error| error.to_string())
 }
 
@@ -287,6 +365,10 @@ fn draw_mark(
         Mark::Disc => area.draw(&Circle::new((x, y), 6, colour.filled())),
         Mark::Triangle => area.draw(&TriangleMarker::new((x, y), 7, colour.filled())),
         Mark::Cross => area.draw(&Cross::new((x, y), 5, stroke)),
+        Mark::Square => {
+            let corners = [(x - 6, y - 6), (x + 6, y + 6)];
+            area.draw(&Rectangle::new(corners, colour.filled()))
+        }
         Mark::Bar => area.draw(&PathElement::new(
             vec![(x - 8, y), (x + 8, y)],
             colour.stroke_width(3),
@@ -404,6 +486,21 @@ mod tests {
     }
 
     #[test]
+    fn every_known_bar_stands_with_its_value() {
+        let bars = |name, hue, values| Bars { name, hue, values };
+        let series = [
+            bars("before", Hue::Ink, vec![Some(0.5), None]),
+            bars("after", Hue::Green, vec![Some(0.75), Some(0.25)]),
+        ];
+        let svg = bars_by_group(&CHART, &["here", "there"], &series, 3).unwrap();
+        for part in [
+            "here", "there", "0.500", "0.750", "0.250", "before", "after",
+        ] {
+            assert!(svg.contains(part), "{part} is not in {svg}");
+        }
+    }
+
+    #[test]
     fn nothing_to_draw_is_an_error() {
         assert!(
             curves(
@@ -418,5 +515,6 @@ mod tests {
             .is_err()
         );
         assert!(points_by_group(&CHART, &[], &[]).is_err());
+        assert!(bars_by_group(&CHART, &["here"], &[], 2).is_err());
     }
 }

@@ -4,10 +4,12 @@
 //! | file | what |
 //! |---|---|
 //! | `html` | the page, its text escaped |
-//! | `chart` | curves and points as SVG |
+//! | `chart` | curves, points and bars as SVG |
 
 mod chart;
 mod html;
 
-pub use chart::{Chart, ChartError, Curve, Hue, Mark, Points, curves, points_by_group};
+pub use chart::{
+    Bars, Chart, ChartError, Curve, Hue, Mark, Points, bars_by_group, curves, points_by_group,
+};
 pub use html::{Page, escape};

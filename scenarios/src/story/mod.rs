@@ -4,9 +4,14 @@
 //! |---|---|
 //! | [`heart_disease`] | four real hospitals train one model, under policy, beside the published figures |
 //! | [`compliance_officer`] | one policy, one budget, one journal: written, signed, spent, tightened, verified |
+//! | [`nine_silos`] | nine sites answer one question as one place would, and what privacy costs of it |
+//! | [`patient_like_mine`] | a clinician searches three hospitals' notes, and what identifies anyone stays there |
 
 pub mod compliance_officer;
 pub mod heart_disease;
+mod narrator;
+pub mod nine_silos;
+pub mod patient_like_mine;
 mod stage;
 pub mod told;
 
@@ -15,7 +20,12 @@ use std::path::PathBuf;
 use crate::house::HouseError;
 
 /// Every story, as it is named on the command line.
-pub const NAMES: [&str; 2] = ["heart-disease", "compliance-officer"];
+pub const NAMES: [&str; 4] = [
+    "heart-disease",
+    "compliance-officer",
+    "nine-silos",
+    "patient-like-mine",
+];
 
 /// Why a story did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +37,12 @@ pub enum StoryError {
         path: PathBuf,
         option: &'static str,
         source: std::io::Error,
+    },
+    #[error("`{path}`: {what}; {remedy}", path = .path.display())]
+    NotUsable {
+        path: PathBuf,
+        what: String,
+        remedy: &'static str,
     },
     #[error("{what}: {source}")]
     Disk {

@@ -3,8 +3,7 @@
 use consilium_coordinator::event::Event;
 use consilium_coordinator::members::Members;
 use consilium_policies::entry::{
-    BudgetTold, BundleInstalled, PassAbandoned, PassFailed, PassRefused, PassReleased,
-    PassReserved,
+    BudgetTold, BundleInstalled, PassAbandoned, PassFailed, PassRefused, PassReleased, PassReserved,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

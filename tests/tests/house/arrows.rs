@@ -28,7 +28,9 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     (
         "consilium-node",
         "node",
-        Knows::These(&["protocol", "privacy", "link", "policies", "journal"]),
+        Knows::These(&[
+            "protocol", "privacy", "link", "policies", "journal", "search", "encoder",
+        ]),
     ),
     // Of vectors and of text only: neither knows what a patient, a policy or a network is.
     (
@@ -45,7 +47,10 @@ const ARROWS: &[(&str, &str, Knows)] = &[
     (
         "consilium-cli",
         "cli",
-        Knows::These(&["protocol", "privacy", "link", "policies", "journal"]),
+        // Of search the redaction alone: a question is scrubbed before it leaves its asker's machine.
+        Knows::These(&[
+            "protocol", "privacy", "link", "policies", "journal", "search",
+        ]),
     ),
     ("consilium-scenarios", "scenarios", Knows::Everything),
     ("consilium-tests", "tests", Knows::Everything),

@@ -12,12 +12,13 @@ use std::collections::HashMap;
 use instant_distance::{Builder, Heuristic, Point};
 use serde::{Serialize, Serializer};
 
+use super::codes::Codes;
 use super::error::VectorError;
 use super::graph::{Graph, Links, Upper};
 use super::kernel;
 use super::lift::{Lifted, NO_LINK, UPPER_LINKS, ZERO_LINKS, lift};
-use super::rows::{Query, Rows};
 use super::segment::ByCodes;
+use super::top::Scored;
 use super::walk::{WalkSpace, walk};
 
 /// The least breadth at which no list is shortened.
@@ -28,6 +29,9 @@ const AUDIT_BREADTH: usize = 40;
 
 /// Nearest rows that each row is linked to in any case.
 const NEAR_LINKS: usize = 28;
+
+/// Rows that a row which no walk finds gets links from.
+const WAYS_IN: usize = 8;
 
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,12 +55,12 @@ impl Default for BuildSettings {
     }
 }
 
-/// The graph over `rows`, by the distances of their codes. Blocks for as long as it takes, on a thread of its own.
-pub(super) fn build(rows: &Rows, settings: BuildSettings) -> Result<Graph, VectorError> {
-    let (firsts, twins) = without_twins(rows);
+/// The graph over the rows of `codes`, by the distances of their codes. Blocks for as long as it takes, on a thread of its own.
+pub(super) fn build(codes: &Codes, settings: BuildSettings) -> Result<Graph, VectorError> {
+    let (firsts, twins) = without_twins(codes);
     let handles: Vec<Handle<'_>> = firsts
         .iter()
-        .map(|node| Handle { rows, node: *node })
+        .map(|node| Handle { codes, node: *node })
         .collect();
     let heuristic = Heuristic {
         extend_candidates: false,
@@ -81,18 +85,18 @@ pub(super) fn build(rows: &Rows, settings: BuildSettings) -> Result<Graph, Vecto
             *slot = *node;
         }
     }
-    let mut graph = assemble(rows.len(), &lifted, &by_insertion, twins);
+    let mut graph = assemble(codes.len(), &lifted, &by_insertion, twins);
     drop(lifted);
-    finish(rows, &mut graph, &firsts);
+    finish(codes, &mut graph, &firsts);
     Ok(graph)
 }
 
 /// Rows of different codes, each the first of its kind, and the others, each with its first.
-fn without_twins(rows: &Rows) -> (Vec<u32>, Vec<(u32, u32)>) {
-    let mut first_of: HashMap<&[i8], u32> = HashMap::with_capacity(rows.len());
-    let (mut firsts, mut twins) = (Vec::with_capacity(rows.len()), Vec::new());
-    for node in 0..rows.len() as u32 {
-        match first_of.entry(rows.codes(node)) {
+fn without_twins(codes: &Codes) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let mut first_of: HashMap<&[i8], u32> = HashMap::with_capacity(codes.len());
+    let (mut firsts, mut twins) = (Vec::with_capacity(codes.len()), Vec::new());
+    for node in 0..codes.len() as u32 {
+        match first_of.entry(codes.row(node)) {
             std::collections::hash_map::Entry::Occupied(first) => twins.push((*first.get(), node)),
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(node);
@@ -146,51 +150,67 @@ fn assemble(nodes: usize, lifted: &Lifted, by_insertion: &[u32], twins: Vec<(u32
     }
 }
 
-/// Walks to every row's own place. A row that is not found there is an orphan and will be scanned: so every row is
-/// found by who asks for it. What is met on the way, the nearest rows, gets links: the paper's heuristic leaves most
-/// of them out, and a narrow walk then passes by the last true neighbours (measured in the decision).
-fn finish(rows: &Rows, graph: &mut Graph, firsts: &[u32]) {
+/// Walks to every row's own place. What is met on the way, the nearest rows, gets links: the paper's heuristic leaves
+/// most of them out, and a narrow walk then passes by the last true neighbours (measured in the decision). A row that
+/// is not found at its own place gets links from the nearest that were. If that does not help it is an orphan and will
+/// be looked at by every search: so every row is found by who asks for it.
+fn finish(codes: &Codes, graph: &mut Graph, firsts: &[u32]) {
     let mut space = WalkSpace::default();
-    let mut lists: Vec<Vec<u32>> = (0..rows.len() as u32)
+    let mut lists: Vec<Vec<u32>> = (0..codes.len() as u32)
         .map(|node| graph.links.of(node).to_vec())
         .collect();
+    let mut lost: Vec<(u32, Vec<u32>)> = Vec::new();
     for node in firsts {
-        let query = Query::new(rows.exact(*node));
-        let score = ByCodes {
-            rows,
-            query: &query,
+        let met = walk_to(codes, graph, *node, &mut space);
+        let others = || {
+            let nodes = met.iter().map(|near| near.node);
+            nodes.filter(|near| near != node)
         };
-        let met = walk(graph, &score, AUDIT_BREADTH, &mut space);
-        if met.iter().all(|near| near.node != *node) {
-            graph.orphans.push(*node);
+        if others().count() == met.len() {
+            lost.push((*node, others().take(WAYS_IN).collect()));
         }
-        let Some(list) = lists.get_mut(*node as usize) else {
-            continue;
-        };
-        for near in met
-            .iter()
-            .filter(|near| near.node != *node)
-            .take(NEAR_LINKS)
-        {
-            if !list.contains(&near.node) {
-                list.push(near.node);
-            }
+        for near in others().take(NEAR_LINKS) {
+            link(&mut lists, *node, near);
+        }
+    }
+    for (node, ways_in) in &lost {
+        for near in ways_in {
+            link(&mut lists, *near, *node);
         }
     }
     graph.links = Links::new(lists.into_iter());
+    let mut is_orphan = |node: &u32| {
+        let met = walk_to(codes, graph, *node, &mut space);
+        met.iter().all(|near| near.node != *node)
+    };
+    let orphans = lost.iter().map(|(node, _)| *node).filter(&mut is_orphan);
+    graph.orphans = orphans.collect();
+}
+
+fn walk_to(codes: &Codes, graph: &Graph, node: u32, space: &mut WalkSpace) -> Vec<Scored> {
+    let query = &codes.as_query(node);
+    walk(graph, &ByCodes { codes, query }, AUDIT_BREADTH, space)
+}
+
+fn link(lists: &mut [Vec<u32>], from: u32, to: u32) {
+    if let Some(list) = lists.get_mut(from as usize)
+        && !list.contains(&to)
+    {
+        list.push(to);
+    }
 }
 
 /// A row, in sixteen bytes: instant-distance clones its points.
 #[derive(Clone)]
 struct Handle<'a> {
-    rows: &'a Rows,
+    codes: &'a Codes,
     node: u32,
 }
 
 impl Point for Handle<'_> {
     fn distance(&self, other: &Self) -> f32 {
-        let product = kernel::dot_codes(self.rows.codes(self.node), self.rows.codes(other.node));
-        1.0 - product as f32 * (self.rows.scale(self.node) * self.rows.scale(other.node))
+        let product = kernel::dot_codes(self.codes.row(self.node), self.codes.row(other.node));
+        1.0 - product as f32 * (self.codes.scale(self.node) * self.codes.scale(other.node))
     }
 }
 
@@ -206,12 +226,11 @@ mod tests {
 
     use super::*;
     use crate::vector::made::clustered;
-    use crate::vector::top::Scored;
     use crate::vector::walk::Score;
 
     /// A row by its exact distances, as instant-distance's own search will use them.
     #[derive(Clone)]
-    struct Exactly<'a>(&'a Rows, Vec<f32>);
+    struct Exactly<'a>(&'a [f32], Vec<f32>);
 
     impl Point for Exactly<'_> {
         fn distance(&self, other: &Self) -> f32 {
@@ -228,7 +247,7 @@ mod tests {
     impl Score for Exactly<'_> {
         fn score(&self, nodes: &[u32], _: &mut Vec<i32>, scored: &mut Vec<Scored>) {
             scored.extend(nodes.iter().map(|node| Scored {
-                similarity: kernel::dot(&self.1, self.0.exact(*node)),
+                similarity: kernel::dot(&self.1, &self.0[*node as usize * 24..][..24]),
                 node: *node,
             }));
         }
@@ -240,9 +259,9 @@ mod tests {
         let (count, breadth) = (3_000, 40);
         let exact = clustered(count + 100, 24, 30, 1);
         let (asked, stored) = exact.split_at(100 * 24);
-        let rows = Rows::new(24, (0..count as u32).collect(), stored.to_vec());
-        let points = (0..count as u32)
-            .map(|node| Exactly(&rows, rows.exact(node).to_vec()))
+        let points = stored
+            .chunks(24)
+            .map(|row| Exactly(stored, row.to_vec()))
             .collect();
         let builder = Builder::default()
             .ml(1.0 / 32.0)
@@ -258,7 +277,7 @@ mod tests {
         assert!(!graph.uppers.is_empty());
         let mut space = WalkSpace::default();
         for asked in asked.chunks(24) {
-            let query = Exactly(&rows, asked.to_vec());
+            let query = Exactly(stored, asked.to_vec());
             let mut search = Search::default();
             let theirs: Vec<(u32, f32)> = hnsw
                 .search(&query, &mut search)
@@ -275,7 +294,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_graph() {
-        let rows = Rows::new(16, (0..2_000).collect(), clustered(2_000, 16, 20, 3));
+        let ids: Vec<u32> = (0..2_000).collect();
+        let rows = Codes::of(16, &ids, &clustered(2_000, 16, 20, 3));
         let settings = BuildSettings::default();
         assert_eq!(
             build(&rows, settings).unwrap(),
@@ -298,7 +318,8 @@ mod tests {
         for _ in 0..200 {
             exact.extend_from_slice(&copied);
         }
-        let rows = Rows::new(8, (0..250).collect(), exact);
+        let ids: Vec<u32> = (0..250).collect();
+        let rows = Codes::of(8, &ids, &exact);
         let graph = build(&rows, BuildSettings::default()).unwrap();
         assert_eq!(
             graph.twins_of(0).collect::<Vec<_>>(),

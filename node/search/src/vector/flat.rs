@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::error::VectorError;
-use super::index::{Hit, Question, VectorIndex, check, in_order};
+use super::index::{Hit, Question, Reach, VectorIndex, check, check_dimension, in_order};
 use super::kernel;
-use super::rowset::RowId;
+use super::rowset::{RowId, RowSet};
 use super::unit::UnitVector;
 
 /// Vectors in memory by row.
@@ -69,12 +69,33 @@ impl VectorIndex for FlatIndex {
         hits.truncate(question.k);
         Ok(hits)
     }
+
+    fn scan(&self, reach: &Reach<'_>, visit: &mut dyn FnMut(Hit)) -> Result<(), VectorError> {
+        check_dimension(reach.vector, self.dimension)?;
+        for (row, vector) in &self.vectors {
+            let similarity = kernel::dot(reach.vector.coordinates(), vector.coordinates());
+            let is_allowed = reach.allowed.is_none_or(|rows| rows.contains(*row));
+            if is_allowed && similarity >= reach.least {
+                let row = *row;
+                visit(Hit { row, similarity });
+            }
+        }
+        Ok(())
+    }
+
+    fn reaching(&self, reach: &Reach<'_>) -> Result<RowSet, VectorError> {
+        let mut rows = RowSet::new();
+        self.scan(reach, &mut |hit| {
+            rows.insert(hit.row);
+        })?;
+        Ok(rows)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::{Effort, K_MAX, RowSet};
+    use crate::vector::{Effort, K_MAX};
 
     fn unit(x: f32, y: f32) -> UnitVector {
         UnitVector::parse(&[x, y]).unwrap()

@@ -23,7 +23,7 @@ pub(super) struct Graph {
     pub(super) uppers: Vec<Upper>,
     /// Rows by order of insertion, as many as the largest upper layer has, at least one. A walk begins at the first.
     pub(super) members: Vec<u32>,
-    /// Rows that a walk to their own place does not find. They are always scanned.
+    /// Rows that a walk to their own place does not find, ascending. They are looked at by every search.
     pub(super) orphans: Vec<u32>,
     /// Rows of the same codes as one in the graph, each after it: (the one in the graph, its twin), ascending.
     pub(super) twins: Vec<(u32, u32)>,

@@ -41,6 +41,16 @@ pub struct Hit {
     pub similarity: f32,
 }
 
+/// How near a row must be, for who wants all that are and not the best few.
+#[derive(Clone, Copy)]
+pub struct Reach<'a> {
+    pub vector: &'a UnitVector,
+    /// The only rows that count; `None` for all.
+    pub allowed: Option<&'a RowSet>,
+    /// The least similarity; what is exactly as similar is in. Minus one or less for every row.
+    pub least: f32,
+}
+
 /// Finds the rows whose vectors point most nearly the query's way.
 pub trait VectorIndex: Send + Sync {
     /// Coordinates of each vector.
@@ -58,17 +68,31 @@ pub trait VectorIndex: Send + Sync {
     /// # Errors
     /// A vector of another dimension; a `k` of zero or of more than [`K_MAX`].
     fn nearest(&self, question: &Question<'_>) -> Result<Vec<Hit>, VectorError>;
+
+    /// Calls `visit` once with every allowed row that is near enough, in no order. Exact: each row is looked at, and no
+    /// graph has a say in it. For counts and votes that are to be released with noise.
+    ///
+    /// # Errors
+    /// A vector of another dimension, or a disk that cannot be read: what was visited before is then incomplete.
+    fn scan(&self, reach: &Reach<'_>, visit: &mut dyn FnMut(Hit)) -> Result<(), VectorError>;
+
+    /// The rows that [`VectorIndex::scan`] visits. Quicker, for what only counts them.
+    ///
+    /// # Errors
+    /// The same.
+    fn reaching(&self, reach: &Reach<'_>) -> Result<RowSet, VectorError>;
+}
+
+pub(super) fn check_dimension(vector: &UnitVector, expected: usize) -> Result<(), VectorError> {
+    match vector.dimension() {
+        found if found == expected => Ok(()),
+        found => Err(VectorError::WrongDimension { expected, found }),
+    }
 }
 
 /// What must hold of a question before it is looked into; gives the effort within its limit.
 pub(super) fn check(question: &Question<'_>, dimension: usize) -> Result<Effort, VectorError> {
-    let found = question.vector.dimension();
-    if found != dimension {
-        return Err(VectorError::WrongDimension {
-            expected: dimension,
-            found,
-        });
-    }
+    check_dimension(question.vector, dimension)?;
     if question.k == 0 || question.k > K_MAX {
         return Err(VectorError::KOutOfRange { found: question.k });
     }

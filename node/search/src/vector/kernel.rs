@@ -14,6 +14,12 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fast::run(Exact { a, b })
 }
 
+/// About the product of a vector and one of codes, before the scale. Where it rounds is not fixed for ever.
+#[must_use]
+pub(super) fn dot_with_codes(a: &[f32], b: &[i8]) -> f32 {
+    fast::run(Mixed { a, b })
+}
+
 /// The product of two vectors of codes. Lies within ±67 million for [`super::limits::DIMENSION_MAX`] coordinates.
 #[must_use]
 pub(super) fn dot_codes(a: &[i8], b: &[i8]) -> i32 {
@@ -48,6 +54,11 @@ pub(super) fn dot_codes_all(query: &[i8], codes: &[i8], products: &mut Vec<i32>)
 struct Exact<'a> {
     a: &'a [f32],
     b: &'a [f32],
+}
+
+struct Mixed<'a> {
+    a: &'a [f32],
+    b: &'a [i8],
 }
 
 struct Codes<'a> {
@@ -87,6 +98,31 @@ impl Kernel for Exact<'_> {
             }
         }
         let mut sum = rest;
+        for lane in sums {
+            sum += lane;
+        }
+        sum
+    }
+}
+
+impl Kernel for Mixed<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let (a, b) = (self.a.chunks_exact(LANES), self.b.chunks_exact(LANES));
+        let mut sum: f32 = a
+            .remainder()
+            .iter()
+            .zip(b.remainder())
+            .map(|(x, y)| x * f32::from(*y))
+            .sum();
+        let mut sums = [0f32; LANES];
+        for (a, b) in a.zip(b) {
+            for ((sum, x), y) in sums.iter_mut().zip(a).zip(b) {
+                *sum += x * f32::from(*y);
+            }
+        }
         for lane in sums {
             sum += lane;
         }

@@ -172,7 +172,7 @@ impl Manifest {
 }
 
 /// For `map_err`: what was being done to which file.
-pub(super) fn failed(
+pub(crate) fn failed(
     doing: &'static str,
     file: &str,
 ) -> impl FnOnce(std::io::Error) -> VectorError {

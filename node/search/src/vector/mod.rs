@@ -4,20 +4,23 @@
 //! |---|---|
 //! | `index.rs` | the trait, a question, a hit |
 //! | `flat.rs` | the plain index, oracle of the other |
-//! | `segmented.rs` | the index on disk: changes, erasures, maintenance |
-//! | `segment.rs`, `rows.rs` | an immutable set of rows; its vectors, exact and in short; the exact scan |
+//! | `segmented.rs` | the index on disk: opening, changes, searches |
+//! | `segment.rs`, `rows.rs` | an immutable set of rows; its vectors, and the exact scan over them |
+//! | `codes.rs`, `exact.rs` | the vectors in short, in memory; exact, in memory or sealed on the disk |
 //! | `build.rs`, `lift.rs`, `graph.rs` | the graph: built by instant-distance, taken out of it, kept |
 //! | `walk.rs`, `plan.rs` | the walk over it; when to walk and when to scan |
-//! | `compaction.rs` | which segments are rewritten |
+//! | `maintenance.rs`, `compaction.rs` | rewriting segments; which of them, and why |
 //! | `manifest.rs`, `format.rs`, `sealing.rs`, `disk.rs` | the folder, a segment's file, encryption, the disk |
 //! | `kernel.rs`, `fast.rs`, `top.rs` | dot products; the copy of them for this processor; the best few |
 //!
 //! Vectors give texts away: none leaves this module but as a similarity, and no error or `Debug` shows one.
 
 mod build;
+mod codes;
 mod compaction;
 mod disk;
 mod error;
+mod exact;
 mod fast;
 mod flat;
 mod format;
@@ -27,6 +30,7 @@ mod kernel;
 mod lift;
 mod limits;
 pub mod made;
+mod maintenance;
 mod manifest;
 mod plan;
 mod rows;
@@ -40,12 +44,17 @@ mod walk;
 
 pub use build::BuildSettings;
 pub use compaction::CompactionSettings;
-pub use disk::{Disk, Folder};
+pub use disk::{Disk, Fill, Folder, Pieces};
 pub use error::VectorError;
+pub use exact::Memory;
 pub use flat::FlatIndex;
-pub use index::{Effort, Hit, Question, VectorIndex};
+pub(crate) use format::Reader;
+pub use index::{Effort, Hit, Question, Reach, VectorIndex};
 pub use limits::{CHANGE_ROWS_MAX, DIMENSION_MAX, K_MAX, ROW_ID_END};
+pub use maintenance::Maintained;
+pub(crate) use manifest::failed;
 pub use rowset::{RowId, RowSet};
 pub use sealing::NodeKey;
-pub use segmented::{Change, Changed, IndexFigures, IndexSettings, Maintained, SegmentedIndex};
+pub(crate) use sealing::{Piece, SEALED_EXTRA_BYTES, SegmentKey, TAG_BYTES, random};
+pub use segmented::{Change, Changed, IndexFigures, IndexSettings, SegmentedIndex};
 pub use unit::UnitVector;

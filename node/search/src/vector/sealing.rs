@@ -2,7 +2,7 @@
 //!
 //! AES-256-GCM throughout, whose one rule is that no nonce serves twice under one key:
 //! - A segment's key is drawn at random, seals that segment's file once, and no other. Its nonces are the numbers of
-//!   the file's blocks.
+//!   the file's rows and of its blocks, told apart by a byte.
 //! - The node's key wraps segment keys and seals the manifest, each under 96 random bits. NIST SP 800-38D §8.3 allows
 //!   2^32 of them under one key; an index that changes every second needs two for each change and has a century.
 //!
@@ -21,18 +21,25 @@ use super::error::VectorError;
 const KEY_BYTES: usize = 32;
 
 /// What sealing adds to a text: the tag.
-pub(super) const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 
 /// What [`NodeKey::seal`] adds to a text: nonce and tag.
-pub(super) const SEALED_EXTRA_BYTES: usize = NONCE_LEN + TAG_BYTES;
+pub(crate) const SEALED_EXTRA_BYTES: usize = NONCE_LEN + TAG_BYTES;
 
 /// The key of one node, from a file that only the node can read. Has no `Debug`.
 pub struct NodeKey(LessSafeKey);
 
 /// The key of one segment.
-pub(super) struct SegmentKey {
+pub(crate) struct SegmentKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
     key: LessSafeKey,
+}
+
+/// What of a segment's file is sealed by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece {
+    Block(u32),
+    Row(u32),
 }
 
 impl NodeKey {
@@ -73,7 +80,7 @@ impl NodeKey {
     }
 
     /// Seals `text` for `purpose`: nonce, text, tag.
-    pub(super) fn seal(&self, purpose: &[u8], text: &[u8]) -> Result<Vec<u8>, VectorError> {
+    pub(crate) fn seal(&self, purpose: &[u8], text: &[u8]) -> Result<Vec<u8>, VectorError> {
         let nonce = random::<NONCE_LEN>()?;
         let mut sealed = Vec::with_capacity(text.len() + SEALED_EXTRA_BYTES);
         sealed.extend_from_slice(nonce.as_slice());
@@ -88,7 +95,7 @@ impl NodeKey {
     }
 
     /// What [`NodeKey::seal`] sealed for the same purpose; `None` when one bit of either is another.
-    pub(super) fn open(&self, purpose: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, purpose: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut body = Zeroizing::new(body.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
@@ -103,50 +110,63 @@ impl NodeKey {
 }
 
 impl SegmentKey {
-    pub(super) fn random() -> Result<Self, VectorError> {
-        let bytes = random::<KEY_BYTES>()?;
+    pub(crate) fn random() -> Result<Self, VectorError> {
+        Self::from_bytes(random::<KEY_BYTES>()?)
+    }
+
+    pub(super) fn from_bytes(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Result<Self, VectorError> {
         let key = key_of(&bytes)?;
         Ok(Self { bytes, key })
     }
 
     /// The key, sealed for the segment of this name.
-    pub(super) fn wrap(&self, node: &NodeKey, name: &str) -> Result<Vec<u8>, VectorError> {
+    pub(crate) fn wrap(&self, node: &NodeKey, name: &str) -> Result<Vec<u8>, VectorError> {
         node.seal(name.as_bytes(), self.bytes.as_slice())
     }
 
-    pub(super) fn unwrap(node: &NodeKey, name: &str, wrapped: &[u8]) -> Option<Self> {
+    pub(crate) fn unwrap(node: &NodeKey, name: &str, wrapped: &[u8]) -> Option<Self> {
         let opened = node.open(name.as_bytes(), wrapped)?;
         let bytes = Zeroizing::new(<[u8; KEY_BYTES]>::try_from(opened.as_slice()).ok()?);
-        let key = key_of(&bytes).ok()?;
-        Some(Self { bytes, key })
+        Self::from_bytes(bytes).ok()
     }
 
-    /// Seals block `number` where it stands and gives its tag. Each number at most once.
-    pub(super) fn seal_block(
+    /// Seals a piece where it stands and gives its tag. Each piece at most once.
+    pub(crate) fn seal(
         &self,
-        number: u32,
+        piece: Piece,
         header: &[u8],
-        block: &mut [u8],
+        text: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], VectorError> {
         let tag = self
             .key
-            .seal_in_place_separate_tag(nonce(number), Aad::from(header), block);
+            .seal_in_place_separate_tag(piece.nonce(), Aad::from(header), text);
         let tag = tag.map_err(|_| VectorError::Cryptography)?;
         <[u8; TAG_BYTES]>::try_from(tag.as_ref()).map_err(|_| VectorError::Cryptography)
     }
 
-    /// Opens block `number`, text and tag, where it stands, and gives the text.
-    pub(super) fn open_block<'a>(
+    /// Opens a piece, text and tag, where it stands, and gives the text.
+    pub(crate) fn open<'a>(
         &self,
-        number: u32,
+        piece: Piece,
         header: &[u8],
-        block: &'a mut [u8],
+        sealed: &'a mut [u8],
     ) -> Option<&'a [u8]> {
         let text = self
             .key
-            .open_in_place(nonce(number), Aad::from(header), block)
+            .open_in_place(piece.nonce(), Aad::from(header), sealed)
             .ok()?;
         Some(text)
+    }
+}
+
+impl Piece {
+    fn nonce(self) -> Nonce {
+        let (kind, number) = match self {
+            Self::Block(number) => (0, number),
+            Self::Row(number) => (1, number),
+        };
+        let [a, b, c, d] = number.to_le_bytes();
+        Nonce::assume_unique_for_key([a, b, c, d, kind, 0, 0, 0, 0, 0, 0, 0])
     }
 }
 
@@ -155,15 +175,7 @@ fn key_of(secret: &[u8; KEY_BYTES]) -> Result<LessSafeKey, VectorError> {
     Ok(LessSafeKey::new(key))
 }
 
-fn nonce(block: u32) -> Nonce {
-    let mut bytes = [0; NONCE_LEN];
-    for (to, from) in bytes.iter_mut().zip(block.to_le_bytes()) {
-        *to = from;
-    }
-    Nonce::assume_unique_for_key(bytes)
-}
-
-fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, VectorError> {
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, VectorError> {
     let mut bytes = Zeroizing::new([0; N]);
     rand::fill(bytes.as_mut_slice()).map_err(|_| VectorError::Cryptography)?;
     Ok(bytes)

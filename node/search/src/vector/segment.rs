@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::build::{BuildSettings, build};
+use super::codes::{Codes, Query};
 use super::error::VectorError;
 use super::graph::Graph;
 use super::index::{Effort, Hit};
 use super::plan::{Plan, Situation, plan};
-use super::rows::{Query, Rows, ScanSpace};
+use super::rows::{Rows, ScanSpace, Tell};
 use super::rowset::{Allowed, RowId};
 use super::top::Scored;
 use super::walk::{Score, WalkSpace, walk, walk_admitted};
@@ -26,32 +26,18 @@ pub(super) struct Segment {
 
 /// Scores by codes.
 pub(super) struct ByCodes<'a> {
-    pub(super) rows: &'a Rows,
+    pub(super) codes: &'a Codes,
     pub(super) query: &'a Query<'a>,
 }
 
 impl Score for ByCodes<'_> {
     #[inline]
     fn score(&self, nodes: &[u32], products: &mut Vec<i32>, scored: &mut Vec<Scored>) {
-        self.rows.approximate(self.query, nodes, products, scored);
+        self.codes.approximate(self.query, nodes, products, scored);
     }
 }
 
 impl Segment {
-    /// A segment without a graph.
-    pub(super) fn run(rows: Rows) -> Self {
-        Self { rows, graph: None }
-    }
-
-    /// A segment with a graph.
-    pub(super) fn sealed(rows: Rows, settings: BuildSettings) -> Result<Self, VectorError> {
-        let graph = build(&rows, settings)?;
-        Ok(Self {
-            rows,
-            graph: Some(graph),
-        })
-    }
-
     /// The `k` allowed rows most similar to the query, or nearly so where a graph is walked; never fewer than there
     /// are.
     pub(super) fn nearest(
@@ -60,34 +46,60 @@ impl Segment {
         k: usize,
         allowed: Allowed<'_>,
         effort: Effort,
-    ) -> Vec<Hit> {
-        let Some((first, last)) = self.rows.first_and_last() else {
-            return Vec::new();
-        };
-        let present = allowed.count_within(first, last, self.rows.len());
+    ) -> Result<Vec<Hit>, VectorError> {
+        let present = self.present(allowed);
         if present == 0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         SPACE.with_borrow_mut(|(scan, steps)| {
             let walked = match (&self.graph, effort) {
                 (Some(graph), Effort::Breadth(breadth)) => {
                     let breadth = breadth.max(k);
-                    self.by_graph(graph, query, (k, breadth), (allowed, present), scan, steps)
+                    self.by_graph(graph, query, (k, breadth), (allowed, present), scan, steps)?
                 }
                 (None, _) | (_, Effort::Exact) => None,
             };
             // Never short because of the index: a filter's rows may lie where the walk did not come by.
             let best = match walked {
                 Some(best) if best.len() >= k.min(present) => best,
-                _ => self.rows.scan(query, k, allowed, scan),
+                _ => self.rows.scan(query, k, allowed, scan)?,
             };
-            best.iter()
-                .map(|scored| Hit {
-                    row: RowId(self.rows.id(scored.node)),
-                    similarity: scored.similarity,
-                })
-                .collect()
+            Ok(best.iter().map(|scored| self.hit(*scored)).collect())
         })
+    }
+
+    /// Every allowed row whose similarity is at least `least`, in ascending order.
+    pub(super) fn at_least(
+        &self,
+        query: &Query<'_>,
+        least: f32,
+        (allowed, tell): (Allowed<'_>, Tell),
+        visit: &mut dyn FnMut(Hit),
+    ) -> Result<(), VectorError> {
+        if self.present(allowed) == 0 {
+            return Ok(());
+        }
+        // Not the thread's own space: `visit` may search.
+        let (space, visit) = (&mut ScanSpace::default(), &mut |scored| {
+            visit(self.hit(scored))
+        });
+        self.rows
+            .at_least(query, least, (allowed, tell), space, visit)
+    }
+
+    fn present(&self, allowed: Allowed<'_>) -> usize {
+        let codes = &self.rows.codes;
+        let Some((first, last)) = codes.first_and_last() else {
+            return 0;
+        };
+        allowed.count_within(first, last, codes.len())
+    }
+
+    fn hit(&self, scored: Scored) -> Hit {
+        Hit {
+            row: RowId(self.rows.codes.id(scored.node)),
+            similarity: scored.similarity,
+        }
     }
 
     /// `None` where the rows had better be scanned.
@@ -99,54 +111,36 @@ impl Segment {
         (allowed, present): (Allowed<'_>, usize),
         scan: &mut ScanSpace,
         steps: &mut WalkSpace,
-    ) -> Option<Vec<Scored>> {
-        let score = ByCodes {
-            rows: &self.rows,
-            query,
-        };
-        let lets_in = |node: u32| allowed.admits(self.rows.id(node));
+    ) -> Result<Option<Vec<Scored>>, VectorError> {
+        let codes = &self.rows.codes;
+        let score = ByCodes { codes, query };
+        let lets_in = |node: u32| allowed.admits(codes.id(node));
         let admits = |node: u32| lets_in(node) || graph.twins_of(node).any(lets_in);
         let met = match plan(Situation {
-            rows: self.rows.len(),
+            rows: codes.len(),
             allowed: present,
             is_filtered: !allowed.is_everything(),
             breadth,
         }) {
-            Plan::Scan => return None,
+            Plan::Scan => return Ok(None),
             Plan::Walk => walk(graph, &score, breadth, steps),
             Plan::WalkAdmitted { step, most } => {
-                walk_admitted(graph, &score, breadth, (&admits, step, most), steps)?
+                match walk_admitted(graph, &score, breadth, (&admits, step, most), steps) {
+                    Some(met) => met,
+                    None => return Ok(None),
+                }
             }
         };
-        let with_twins = met.iter().flat_map(|scored| {
-            let twins = graph
-                .twins_of(scored.node)
-                .map(|node| Scored { node, ..*scored });
-            std::iter::once(*scored).chain(twins)
-        });
-        let mut best = self.rows.judge(
-            query,
-            k,
-            with_twins.filter(|scored| lets_in(scored.node)),
-            scan,
-        );
-        if !graph.orphans.is_empty() {
-            let orphans = graph.orphans.iter().copied();
-            let orphans =
-                orphans.flat_map(|node| std::iter::once(node).chain(graph.twins_of(node)));
-            best.extend(orphans.filter(|node| lets_in(*node)).map(|node| Scored {
-                similarity: self.rows.similarity(query, node),
-                node,
-            }));
-            best.sort_unstable_by(|a, b| {
-                b.similarity
-                    .total_cmp(&a.similarity)
-                    .then(a.node.cmp(&b.node))
-            });
-            best.dedup_by_key(|scored| scored.node);
-            best.truncate(k);
-        }
-        Some(best)
+        // A walk may come by an orphan all the same.
+        let is_orphan = |node: &u32| graph.orphans.binary_search(node).is_ok();
+        let met = met.iter().map(|scored| scored.node);
+        let candidates = met
+            .filter(|node| !is_orphan(node))
+            .chain(graph.orphans.iter().copied());
+        let with_twins =
+            candidates.flat_map(|node| std::iter::once(node).chain(graph.twins_of(node)));
+        let admitted = with_twins.filter(|node| lets_in(*node));
+        self.rows.judge(query, k, admitted, scan).map(Some)
     }
 
     /// Bytes in memory.

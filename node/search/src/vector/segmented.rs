@@ -2,33 +2,33 @@
 //!
 //! Many threads search while one changes: a search holds on to the set of segments that it began with. A change or a
 //! rewrite writes its segment's file, then replaces the manifest, then the set in memory. Whatever stops it, the folder
-//! holds the old set or the new one; files that no manifest names are removed when the index is opened.
+//! holds the old set or the new one; files that no manifest names are removed when the index is opened. Rewriting is in
+//! `maintenance.rs`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
 
 use consilium_protocol::Millis;
 
 use super::build::BuildSettings;
-use super::compaction::{CompactionSettings, State, next_job};
+use super::codes::{Codes, Query};
+use super::compaction::CompactionSettings;
 use super::disk::Disk;
 use super::error::VectorError;
-use super::format::{decode, encode};
-use super::index::{Hit, Question, VectorIndex, check, in_order};
+use super::exact::{Exact, Memory, SealedRows};
+use super::format::{self, EachRow, Parts};
+use super::graph::Graph;
+use super::index::{Hit, Question, Reach, VectorIndex, check, check_dimension, in_order};
 use super::limits::{
     CHANGE_ROWS_MAX, DIMENSION_MAX, ENCODER_NAME_MAX, ERASED_MAX, ROW_ID_END, SEGMENTS_MAX,
 };
 use super::manifest::{Manifest, Named, failed, file_name, is_ours};
-use super::rows::{Query, Rows};
+use super::rows::{Rows, Tell};
 use super::rowset::{Allowed, RowId, RowSet};
 use super::sealing::{NodeKey, SegmentKey};
 use super::segment::Segment;
 use super::unit::UnitVector;
-
-/// The longest segment file that is read.
-const SEGMENT_BYTES_MAX: u64 = 1 << 40;
 
 /// What an index is made of and for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +57,6 @@ pub struct Changed {
     pub erased: usize,
 }
 
-/// What a maintenance did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Maintained {
-    pub segments_written: usize,
-    /// Erased rows that are now in no file.
-    pub rows_gone: usize,
-}
-
 /// Figures of an index.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IndexFigures {
@@ -72,6 +64,8 @@ pub struct IndexFigures {
     pub rows: usize,
     /// Rows erased and not yet gone.
     pub erased: usize,
+    /// When the first of them was erased: what a deadline is counted from.
+    pub oldest_erasure: Option<Millis>,
     pub segments: usize,
     pub graphs: usize,
     /// Rows that a walk does not find, and every search therefore scans.
@@ -86,43 +80,58 @@ pub struct IndexFigures {
 
 /// A vector index in a folder of its own.
 pub struct SegmentedIndex {
-    settings: IndexSettings,
+    pub(super) settings: IndexSettings,
+    memory: Memory,
     key: NodeKey,
-    disk: Box<dyn Disk>,
+    pub(super) disk: Box<dyn Disk>,
     published: RwLock<Arc<Published>>,
-    ledger: Mutex<Ledger>,
+    pub(super) ledger: Mutex<Ledger>,
     /// One rewrite at a time.
-    rewriting: Mutex<()>,
+    pub(super) rewriting: Mutex<()>,
 }
 
 /// What searches see.
-struct Published {
-    segments: Vec<Arc<Stored>>,
-    erased: RowSet,
+pub(super) struct Published {
+    pub(super) segments: Vec<Arc<Stored>>,
+    pub(super) erased: RowSet,
     rows: usize,
 }
 
-struct Stored {
-    named: Named,
-    segment: Segment,
+pub(super) struct Stored {
+    pub(super) named: Named,
+    pub(super) segment: Segment,
 }
 
 /// What the next change must know.
-struct Ledger {
+pub(super) struct Ledger {
     generation: u64,
     next_file: u64,
-    rows_end: u32,
-    erased: BTreeMap<u32, Millis>,
+    pub(super) rows_end: u32,
+    pub(super) erased: BTreeMap<u32, Millis>,
 }
 
 impl SegmentedIndex {
-    /// Opens the index on `disk`, or makes one where there is none.
+    /// [`SegmentedIndex::open_with`] of [`Memory::Small`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open(
+        settings: IndexSettings,
+        key: NodeKey,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self, VectorError> {
+        Self::open_with(settings, Memory::default(), key, disk)
+    }
+
+    /// Opens the index on `disk`, or makes one where there is none. Reads every file whole and checks it. The files are
+    /// the same for either choice of memory, which may be another the next time.
     ///
     /// # Errors
     /// Settings out of range; an index of another encoder or dimension; files that are damaged, of another version, or
     /// sealed by another node's key.
-    pub fn open(
+    pub fn open_with(
         settings: IndexSettings,
+        memory: Memory,
         key: NodeKey,
         disk: Box<dyn Disk>,
     ) -> Result<Self, VectorError> {
@@ -164,7 +173,7 @@ impl SegmentedIndex {
         remove_rubbish(disk.as_ref(), &manifest)?;
         let mut segments = Vec::with_capacity(manifest.segments.len());
         for named in manifest.segments {
-            let segment = load(disk.as_ref(), &key, &named, settings.dimension)?;
+            let segment = load(disk.as_ref(), &key, &named, (settings.dimension, memory))?;
             segments.push(Arc::new(Stored { named, segment }));
         }
         let erased: BTreeMap<u32, Millis> = manifest.erased.into_iter().collect();
@@ -178,6 +187,7 @@ impl SegmentedIndex {
             }),
             rewriting: Mutex::new(()),
             settings,
+            memory,
             key,
             disk,
         })
@@ -212,59 +222,33 @@ impl SegmentedIndex {
         }
         let mut segments = published.segments.clone();
         if changed.added > 0 {
-            let ids = change.added.iter().map(|(row, _)| row.0).collect();
-            let exact = change
-                .added
-                .iter()
-                .flat_map(|(_, vector)| vector.coordinates());
-            let rows = Rows::new(self.settings.dimension, ids, exact.copied().collect());
+            let mut codes = Codes::with_capacity(self.settings.dimension, changed.added);
+            for (row, vector) in &change.added {
+                codes.push(row.0, vector.coordinates());
+            }
             let file = ledger.take_file();
-            segments.push(Arc::new(self.store(Segment::run(rows), file)?));
+            let stored = self.store(codes, None, file, &|visit| {
+                let vectors = change.added.iter();
+                vectors
+                    .map(|(_, vector)| visit(vector.coordinates()))
+                    .collect()
+            })?;
+            segments.push(Arc::new(stored));
         }
         self.publish(&mut ledger, segments, erased, rows_end)?;
         Ok(changed)
     }
 
-    /// Joins small segments, gives long ones a graph, and rewrites those with rows erased `erase_within_ms` ago or
-    /// earlier, until nothing is left to do. Building takes long; searches and changes go on meanwhile.
-    ///
-    /// # Errors
-    /// Faults of building, sealing or the disk. What was finished before stays.
-    pub fn maintain(&self, now: Millis, erase_within_ms: u64) -> Result<Maintained, VectorError> {
-        let _one_at_a_time = self
-            .rewriting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut done = Maintained::default();
-        loop {
-            let (published, erased_at) = {
-                let ledger = self.ledger();
-                (self.published(), ledger.erased.clone())
-            };
-            let states: Vec<State> = published
-                .segments
-                .iter()
-                .map(|stored| stored.state(&erased_at, now, erase_within_ms))
-                .collect();
-            let Some(job) = next_job(&states, self.settings.compaction) else {
-                return Ok(done);
-            };
-            let old: Vec<Arc<Stored>> = job
-                .iter()
-                .filter_map(|at| published.segments.get(*at).cloned())
-                .collect();
-            let new = self.joined(&old, &published.erased)?;
-            done.segments_written += new.len();
-            done.rows_gone += self.replace(&old, new, &erased_at)?;
-        }
-    }
-
     #[must_use]
     pub fn figures(&self) -> IndexFigures {
-        let published = self.published();
+        let (published, oldest_erasure) = {
+            let ledger = self.ledger();
+            (self.published(), ledger.erased.values().min().copied())
+        };
         let mut figures = IndexFigures {
             rows: published.rows,
             erased: published.erased.len(),
+            oldest_erasure,
             segments: published.segments.len(),
             ..IndexFigures::default()
         };
@@ -324,104 +308,56 @@ impl SegmentedIndex {
     }
 
     /// Writes a segment's file, which no manifest names yet.
-    fn store(&self, segment: Segment, file: u64) -> Result<Stored, VectorError> {
+    pub(super) fn store(
+        &self,
+        codes: Codes,
+        graph: Option<Graph>,
+        file: u64,
+        each_row: &EachRow<'_>,
+    ) -> Result<Stored, VectorError> {
         let name = file_name(file);
         let key = SegmentKey::random()?;
-        let bytes = encode(&segment, &key)?;
-        self.disk
-            .write(&name, &bytes)
-            .map_err(failed("write", &name))?;
+        let parts = Parts {
+            codes: &codes,
+            graph: graph.as_ref(),
+            each_row,
+        };
+        let header = format::write(self.disk.as_ref(), &name, &parts, &key)?;
         let named = Named {
             file,
-            rows: segment.rows.len() as u32,
+            rows: codes.len() as u32,
             wrapped: key.wrap(&self.key, &name)?,
         };
-        Ok(Stored { named, segment })
-    }
-
-    /// The rows of several segments without what is erased: one segment, or as many as are to be built beside each
-    /// other; none when nothing is left.
-    fn joined(&self, old: &[Arc<Stored>], erased: &RowSet) -> Result<Vec<Stored>, VectorError> {
-        let mut kept: Vec<(u32, &Rows, u32)> = Vec::new();
-        for stored in old {
-            let rows = &stored.segment.rows;
-            let numbered = rows.ids().iter().zip(0u32..);
-            let live = numbered.filter(|(id, _)| !erased.contains(RowId(**id)));
-            kept.extend(live.map(|(id, node)| (*id, rows, node)));
-        }
-        kept.sort_unstable_by_key(|(id, ..)| *id);
-        let compaction = self.settings.compaction;
-        let beside =
-            (kept.len() / compaction.graph_rows_min.max(1)).clamp(1, compaction.beside_max.max(1));
-        let part_rows = kept.len().div_ceil(beside).max(1);
-        let build = |part: &[(u32, &Rows, u32)]| {
-            let ids = part.iter().map(|(id, ..)| *id).collect();
-            let exact = part.iter().flat_map(|(_, rows, node)| rows.exact(*node));
-            let rows = Rows::new(self.settings.dimension, ids, exact.copied().collect());
-            let segment = match rows.len() >= compaction.graph_rows_min {
-                true => Segment::sealed(rows, self.settings.build)?,
-                false => Segment::run(rows),
-            };
-            let file = self.ledger().take_file();
-            self.store(segment, file)
+        let dimension = codes.dimension();
+        let exact = match self.memory {
+            Memory::Small => {
+                let file = self.disk.open(&name).map_err(failed("read", &name))?;
+                Exact::Sealed(SealedRows::new(
+                    file,
+                    &name,
+                    Arc::new(key),
+                    header,
+                    dimension,
+                ))
+            }
+            Memory::Fast => {
+                let mut floats = Vec::with_capacity(codes.len() * dimension);
+                each_row(&mut |row| {
+                    floats.extend_from_slice(row);
+                    Ok(())
+                })?;
+                Exact::Held { dimension, floats }
+            }
         };
-        thread::scope(|scope| {
-            let builders: Vec<_> = kept
-                .chunks(part_rows)
-                .map(|part| scope.spawn(|| build(part)))
-                .collect();
-            let ended = builders.into_iter().map(|builder| builder.join());
-            ended
-                .map(|end| end.unwrap_or(Err(VectorError::Build("a builder stopped"))))
-                .collect()
+        let rows = Rows::new(codes, exact);
+        Ok(Stored {
+            named,
+            segment: Segment { rows, graph },
         })
     }
 
-    /// Publishes the new segments in the place of the old ones, and removes their files. Gives how many of the rows
-    /// that had been erased before are gone.
-    fn replace(
-        &self,
-        old: &[Arc<Stored>],
-        new: Vec<Stored>,
-        erased_before: &BTreeMap<u32, Millis>,
-    ) -> Result<usize, VectorError> {
-        let mut ledger = self.ledger();
-        let published = self.published();
-        let is_old = |stored: &&Arc<Stored>| {
-            old.iter()
-                .any(|other| other.named.file == stored.named.file)
-        };
-        let mut segments: Vec<Arc<Stored>> = published
-            .segments
-            .iter()
-            .filter(|stored| !is_old(stored))
-            .cloned()
-            .collect();
-        segments.extend(new.into_iter().map(Arc::new));
-        let was_there = |row: &u32| {
-            old.iter()
-                .any(|stored| stored.segment.rows.ids().binary_search(row).is_ok())
-        };
-        let gone: Vec<u32> = erased_before.keys().copied().filter(was_there).collect();
-        let mut erased = ledger.erased.clone();
-        for row in &gone {
-            erased.remove(row);
-        }
-        let rows_end = ledger.rows_end;
-        self.publish(&mut ledger, segments, erased, rows_end)?;
-        drop(ledger);
-        for stored in old {
-            let name = file_name(stored.named.file);
-            self.disk.remove(&name).map_err(failed("remove", &name))?;
-        }
-        self.disk
-            .sync_names()
-            .map_err(failed("sync", "the index's folder"))?;
-        Ok(gone.len())
-    }
-
     /// First on disk, then for the searches to see.
-    fn publish(
+    pub(super) fn publish(
         &self,
         ledger: &mut Ledger,
         segments: Vec<Arc<Stored>>,
@@ -449,7 +385,23 @@ impl SegmentedIndex {
         Ok(())
     }
 
-    fn published(&self) -> Arc<Published> {
+    fn each_reaching(
+        &self,
+        reach: &Reach<'_>,
+        tell: Tell,
+        visit: &mut dyn FnMut(Hit),
+    ) -> Result<(), VectorError> {
+        check_dimension(reach.vector, self.settings.dimension)?;
+        let published = self.published();
+        let query = Query::new(reach.vector.coordinates());
+        let what = (published.allowed(reach.allowed), tell);
+        for stored in &published.segments {
+            stored.segment.at_least(&query, reach.least, what, visit)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn published(&self) -> Arc<Published> {
         Arc::clone(
             &self
                 .published
@@ -459,7 +411,7 @@ impl SegmentedIndex {
     }
 
     /// The ledger changes after the disk has, in a few assignments: a thread that panics leaves it whole.
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -477,17 +429,30 @@ impl VectorIndex for SegmentedIndex {
         let effort = check(question, self.settings.dimension)?;
         let published = self.published();
         let query = Query::new(question.vector.coordinates());
-        let allowed = Allowed {
-            of: question.allowed,
-            erased: (!published.erased.is_empty()).then_some(&published.erased),
-        };
+        let allowed = published.allowed(question.allowed);
         let mut hits = Vec::new();
         for stored in &published.segments {
-            hits.extend(stored.segment.nearest(&query, question.k, allowed, effort));
+            hits.extend(
+                stored
+                    .segment
+                    .nearest(&query, question.k, allowed, effort)?,
+            );
         }
         hits.sort_unstable_by(in_order);
         hits.truncate(question.k);
         Ok(hits)
+    }
+
+    fn scan(&self, reach: &Reach<'_>, visit: &mut dyn FnMut(Hit)) -> Result<(), VectorError> {
+        self.each_reaching(reach, Tell::Similarity, visit)
+    }
+
+    fn reaching(&self, reach: &Reach<'_>) -> Result<RowSet, VectorError> {
+        let mut rows = RowSet::new();
+        self.each_reaching(reach, Tell::Membership, &mut |hit| {
+            rows.insert(hit.row);
+        })?;
+        Ok(rows)
     }
 }
 
@@ -497,7 +462,7 @@ impl Published {
         segments.sort_by_key(|stored| Reverse((stored.named.rows, stored.named.file)));
         let held: usize = segments
             .iter()
-            .map(|stored| stored.segment.rows.len())
+            .map(|stored| stored.segment.rows.codes.len())
             .sum();
         Self {
             segments,
@@ -506,36 +471,31 @@ impl Published {
         }
     }
 
-    fn holds(&self, row: RowId) -> bool {
-        let is_in = |stored: &Arc<Stored>| stored.segment.rows.ids().binary_search(&row.0).is_ok();
-        !self.erased.contains(row) && self.segments.iter().any(is_in)
-    }
-}
-
-impl Stored {
-    fn state(&self, erased_at: &BTreeMap<u32, Millis>, now: Millis, within_ms: u64) -> State {
-        let rows = &self.segment.rows;
-        let mut state = State {
-            rows: rows.len(),
-            has_graph: self.segment.graph.is_some(),
-            ..State::default()
-        };
-        let Some((first, last)) = rows.first_and_last() else {
-            return state;
-        };
-        for (row, when) in erased_at.range(first..=last) {
-            if rows.ids().binary_search(row).is_ok() {
-                state.erased += 1;
-                state.is_overdue |= now.since_ms(*when) >= within_ms;
-            }
+    /// The rows of the filter, where there is one, less the erased.
+    fn allowed<'a>(&'a self, of: Option<&'a RowSet>) -> Allowed<'a> {
+        Allowed {
+            of,
+            erased: (!self.erased.is_empty()).then_some(&self.erased),
         }
-        state
+    }
+
+    fn holds(&self, row: RowId) -> bool {
+        let is_in = |stored: &Arc<Stored>| {
+            stored
+                .segment
+                .rows
+                .codes
+                .ids()
+                .binary_search(&row.0)
+                .is_ok()
+        };
+        !self.erased.contains(row) && self.segments.iter().any(is_in)
     }
 }
 
 impl Ledger {
     /// A file's number, never given again: a file that a failed change left is not mistaken for another.
-    fn take_file(&mut self) -> u64 {
+    pub(super) fn take_file(&mut self) -> u64 {
         let file = self.next_file;
         self.next_file += 1;
         file
@@ -546,16 +506,14 @@ fn load(
     disk: &dyn Disk,
     key: &NodeKey,
     named: &Named,
-    dimension: usize,
+    (dimension, memory): (usize, Memory),
 ) -> Result<Segment, VectorError> {
     let name = file_name(named.file);
-    let bytes = disk
-        .read(&name, SEGMENT_BYTES_MAX)
-        .map_err(failed("read", &name))?;
     let key = SegmentKey::unwrap(key, &name, &named.wrapped);
     let key = key.ok_or_else(|| VectorError::Unsealable { file: name.clone() })?;
-    let segment = decode(&name, bytes, &key)?;
-    if segment.rows.len() != named.rows as usize || segment.rows.dimension() != dimension {
+    let segment = format::read(disk, &name, Arc::new(key), memory)?;
+    let codes = &segment.rows.codes;
+    if codes.len() != named.rows as usize || codes.dimension() != dimension {
         return Err(VectorError::Damaged {
             file: name,
             what: "the manifest describes another segment",

@@ -1,7 +1,7 @@
 //! Files and arguments that are not what they should be: a clear error each.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use consilium_protocol::Millis;
 use consilium_search::vector::{
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use crate::world::{DIMENSION, Pair, key, nearest, open, settings, units};
 
-/// A folder with an index of one segment with a graph, closed.
+/// A folder with an index of two segments, one with a graph and one without, closed.
 fn collection() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut pair = Pair::on(Folder::at(folder.path()).unwrap());
@@ -21,25 +21,19 @@ fn collection() -> tempfile::TempDir {
     pair.add(vectors);
     pair.maintain();
     pair.erase([7]);
+    pair.add(units(5, 2));
     folder
 }
 
+/// Every kind of file that an index has: the manifest, a segment with a graph, a segment without.
+const KINDS: [&str; 3] = [
+    "index.manifest",
+    "segment-0000000000000001",
+    "segment-0000000000000002",
+];
+
 fn opened(folder: &Path) -> Result<SegmentedIndex, VectorError> {
     open(Folder::at(folder).unwrap())
-}
-
-fn file(folder: &Path, prefix: &str) -> PathBuf {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut named = entries.filter(|path| {
-        path.file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .starts_with(prefix)
-    });
-    named.next().unwrap()
 }
 
 fn flip(file: &Path, bit: usize) {
@@ -53,76 +47,132 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn a_flipped_bit_is_noticed(bit in any::<usize>(), in_header in any::<bool>(), of_segment in any::<bool>()) {
+    fn a_flipped_bit_is_noticed(bit in any::<usize>(), in_header in any::<bool>(), kind in 0..KINDS.len()) {
         let folder = collection();
-        let file = file(folder.path(), if of_segment { "segment-" } else { "index.manifest" });
+        let file = folder.path().join(KINDS[kind]);
         flip(&file, if in_header { bit % (48 * 8) } else { bit });
         let error = opened(folder.path()).err().unwrap();
-        prop_assert!(error.to_string().contains(file.file_name().unwrap().to_str().unwrap()), "{error}");
+        prop_assert!(error.to_string().contains(KINDS[kind]), "{error}");
     }
 
     #[test]
     fn a_file_of_other_bytes_is_noticed(
         bytes in prop::collection::vec(any::<u8>(), 0..400),
-        begins_rightly in any::<bool>(),
-        of_segment in any::<bool>(),
+        beginning in prop::sample::select(vec![0, 12, 48]),
+        kind in 0..KINDS.len(),
     ) {
         let folder = collection();
-        let file = file(folder.path(), if of_segment { "segment-" } else { "index.manifest" });
-        let mut written = fs::read(&file).unwrap()[..if begins_rightly { 12 } else { 0 }].to_vec();
+        let file = folder.path().join(KINDS[kind]);
+        let mut written = fs::read(&file).unwrap()[..beginning].to_vec();
         written.extend(bytes);
         fs::write(&file, written).unwrap();
-        prop_assert!(opened(folder.path()).is_err());
+        let error = opened(folder.path()).err().unwrap();
+        prop_assert!(error.to_string().contains(KINDS[kind]), "{error}");
     }
 }
 
 #[test]
 fn a_file_that_is_cut_or_longer_is_noticed() {
-    for (prefix, change) in [
-        ("segment-", -1),
-        ("segment-", 1),
-        ("index.manifest", -1),
-        ("index.manifest", 1),
-    ] {
+    for kind in KINDS {
+        for change in [-1, 1] {
+            let folder = collection();
+            let file = folder.path().join(kind);
+            let mut bytes = fs::read(&file).unwrap();
+            bytes.resize(bytes.len().strict_add_signed(change), 0);
+            fs::write(&file, bytes).unwrap();
+            let error = opened(folder.path()).err().unwrap();
+            assert!(error.to_string().contains(kind), "{error}");
+        }
         let folder = collection();
-        let file = file(folder.path(), prefix);
-        let mut bytes = fs::read(&file).unwrap();
-        bytes.resize(bytes.len().strict_add_signed(change), 0);
-        fs::write(&file, bytes).unwrap();
-        assert!(opened(folder.path()).is_err());
+        fs::write(folder.path().join(kind), b"").unwrap();
+        let error = opened(folder.path()).err().unwrap();
+        assert!(matches!(error, VectorError::NotOurs { .. }), "{error}");
     }
 }
 
 #[test]
 fn another_version_is_said_to_be_one() {
-    for prefix in ["segment-", "index.manifest"] {
+    for (kind, current) in KINDS.into_iter().zip([1, 2, 2]) {
         let folder = collection();
-        let file = file(folder.path(), prefix);
+        let file = folder.path().join(kind);
         let mut bytes = fs::read(&file).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 9;
         fs::write(&file, bytes).unwrap();
-        let error = opened(folder.path()).err().unwrap();
-        assert!(
-            matches!(
-                error,
-                VectorError::OtherVersion {
-                    found: 2,
-                    expected: 1,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        match opened(folder.path()).err().unwrap() {
+            VectorError::OtherVersion {
+                file,
+                found: 9,
+                expected,
+            } => assert_eq!((file.as_str(), expected), (kind, current)),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+/// Two segments of one index, each whole and each in the place of the other.
+#[test]
+fn segments_are_not_exchanged() {
+    let folder = collection();
+    let [_, one, other] = KINDS.map(|kind| folder.path().join(kind));
+    let aside = folder.path().join("aside");
+    fs::rename(&one, &aside).unwrap();
+    fs::rename(&other, &one).unwrap();
+    fs::rename(&aside, &other).unwrap();
+    let error = opened(folder.path()).err().unwrap();
+    assert!(matches!(error, VectorError::Unsealable { .. }), "{error}");
+}
+
+/// With the vectors on the disk, a disk that goes bad later is noticed by the search that reads there.
+#[test]
+fn a_bit_that_flips_while_the_index_is_open_is_noticed() {
+    let folder = collection();
+    let index = opened(folder.path()).unwrap();
+    let vector = &units(120, 1)[0];
+    let ask = || {
+        let (k, allowed, effort) = (1, None, Effort::Exact);
+        index.nearest(&Question {
+            vector,
+            k,
+            allowed,
+            effort,
+        })
+    };
+    assert_eq!(ask().unwrap().len(), 1);
+    // The first row's first coordinate.
+    flip(&folder.path().join(KINDS[1]), 48 * 8);
+    let error = ask().unwrap_err();
+    assert!(error.to_string().contains(KINDS[1]), "{error}");
+}
+
+#[test]
+fn a_damaged_key_opens_nothing() {
+    let folder = collection();
+    let path = folder.path().join("node.key");
+    let digits = "05".repeat(32);
+    for (written, opens) in [
+        (digits.clone(), true),
+        (digits.replacen('5', "4", 1), false),
+    ] {
+        fs::write(&path, written).unwrap();
+        let disk = Box::new(Folder::at(folder.path()).unwrap());
+        let opened = SegmentedIndex::open(settings(), NodeKey::at(&path).unwrap(), disk);
+        assert_eq!(opened.is_ok(), opens);
+    }
+    for written in [String::new(), digits.replacen('5', "x", 1), digits + "0"] {
+        fs::write(&path, written).unwrap();
+        assert!(matches!(NodeKey::at(&path), Err(VectorError::KeyFile)));
     }
 }
 
 #[test]
 fn a_missing_segment_is_named() {
     let folder = collection();
-    fs::remove_file(file(folder.path(), "segment-")).unwrap();
+    fs::remove_file(folder.path().join(KINDS[1])).unwrap();
     let error = opened(folder.path()).err().unwrap();
     assert!(
-        error.to_string().starts_with("cannot read `segment-"),
+        error
+            .to_string()
+            .starts_with("cannot read `segment-0000000000000001"),
         "{error}"
     );
 }
@@ -140,7 +190,7 @@ fn another_nodes_key_opens_nothing() {
 fn no_vector_stands_in_a_file() {
     let folder = collection();
     let (bytes, stored) = (
-        fs::read(file(folder.path(), "segment-")).unwrap(),
+        fs::read(folder.path().join(KINDS[1])).unwrap(),
         units(120, 1),
     );
     let plain = stored[5].coordinates()[..2]
@@ -210,7 +260,7 @@ fn a_question_must_fit() {
         ask(vector, 1_000_000),
         Err(VectorError::KOutOfRange { .. })
     ));
-    assert_eq!(ask(vector, 10_000).unwrap().len(), 120);
+    assert_eq!(ask(vector, 10_000).unwrap().len(), 125);
     let other = UnitVector::parse(&[1.0; 3]).unwrap();
     assert!(matches!(
         ask(&other, 1),
@@ -252,7 +302,7 @@ fn a_change_that_does_not_fit_changes_nothing() {
         refused(vec![(120, one())]),
         VectorError::RowOutOfOrder {
             row: 120,
-            last: 120
+            last: 125
         }
     ));
     assert!(matches!(
@@ -270,5 +320,5 @@ fn a_change_that_does_not_fit_changes_nothing() {
     ));
     let many = vec![(200, one()); CHANGE_ROWS_MAX + 1];
     assert!(matches!(refused(many), VectorError::ChangeTooLarge { .. }));
-    assert_eq!((index.len(), index.rows_end()), (120, RowId(121)));
+    assert_eq!((index.len(), index.rows_end()), (125, RowId(126)));
 }

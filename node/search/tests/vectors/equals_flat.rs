@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::thread;
 
-use consilium_search::vector::{Change, Effort, Folder, Question, RowId, RowSet, VectorIndex};
+use consilium_search::vector::{
+    Change, Effort, Folder, Hit, Memory, Question, Reach, RowId, RowSet, VectorIndex,
+};
 use proptest::prelude::*;
 
-use crate::world::{DAY_MS, Pair, nearest, open, rows, units};
+use crate::world::{DAY_MS, Pair, nearest, open, open_with, rows, units};
 
 #[derive(Debug, Clone)]
 enum Deed {
@@ -14,7 +16,7 @@ enum Deed {
     Erase(Vec<u32>),
     Maintain,
     ADayPasses,
-    OpenAgain,
+    OpenAgain(Memory),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -23,7 +25,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => prop::collection::vec(0u32..500, 1..40).prop_map(Deed::Erase),
         2 => Just(Deed::Maintain),
         1 => Just(Deed::ADayPasses),
-        1 => Just(Deed::OpenAgain),
+        1 => prop_oneof![Just(Memory::Small), Just(Memory::Fast)].prop_map(Deed::OpenAgain),
     ]
 }
 
@@ -36,6 +38,7 @@ proptest! {
         deeds in prop::collection::vec(deed(), 1..14),
         filter in prop::collection::btree_set(0u32..900, 0..300),
         k in 1usize..40,
+        least in -1.1f32..1.0,
     ) {
         let folder = tempfile::tempdir().unwrap();
         let disk = || Folder::at(folder.path()).unwrap();
@@ -48,11 +51,13 @@ proptest! {
                 Deed::Erase(rows) => pair.erase(rows),
                 Deed::Maintain => pair.maintain(),
                 Deed::ADayPasses => pair.now = pair.now.plus_ms(DAY_MS),
-                Deed::OpenAgain => pair.index = open(disk()).unwrap(),
+                Deed::OpenAgain(memory) => pair.index = open_with(memory, disk()).unwrap(),
             }
             for asked in &asked {
                 pair.check(asked, k, None);
                 pair.check(asked, k, Some(&filter));
+                pair.check_scan(asked, None, least);
+                pair.check_scan(asked, Some(&filter), least);
             }
         }
     }
@@ -215,4 +220,40 @@ fn searches_during_changes_see_one_state() {
         }
     }
     searcher.join().unwrap();
+}
+
+/// What is exactly as similar as was asked is near enough, by whichever of the two ways it is decided.
+#[test]
+fn a_row_at_the_very_bar_is_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = Pair::on(Folder::at(folder.path()).unwrap());
+    pair.add(units(400, 1));
+    pair.maintain();
+    let vector = &units(1, 99)[0];
+    for hit in nearest(&pair.flat, vector, 400, None).iter().step_by(7) {
+        pair.check_scan(vector, None, hit.similarity);
+        pair.check_scan(vector, None, hit.similarity.next_up());
+    }
+}
+
+/// A search may be made of what a scan is just visiting.
+#[test]
+fn a_scan_can_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pair = Pair::on(Folder::at(folder.path()).unwrap());
+    let vectors = units(50, 1);
+    pair.add(vectors.clone());
+    let (vector, least, mut seen) = (&vectors[0], -1.0, 0);
+    let reach = Reach {
+        vector,
+        allowed: None,
+        least,
+    };
+    let mut visit = |hit: Hit| {
+        let own = &vectors[hit.row.0 as usize];
+        assert_eq!(rows(&nearest(&pair.index, own, 1, None)), [hit.row.0]);
+        seen += 1;
+    };
+    pair.index.scan(&reach, &mut visit).unwrap();
+    assert_eq!(seen, 50);
 }

@@ -3,8 +3,8 @@
 use consilium_protocol::Millis;
 use consilium_search::vector::made::clustered;
 use consilium_search::vector::{
-    BuildSettings, Change, CompactionSettings, Disk, Effort, FlatIndex, Hit, IndexSettings,
-    NodeKey, Question, RowId, RowSet, SegmentedIndex, UnitVector, VectorError, VectorIndex,
+    BuildSettings, Change, CompactionSettings, Disk, Effort, FlatIndex, Hit, IndexSettings, Memory,
+    NodeKey, Question, Reach, RowId, RowSet, SegmentedIndex, UnitVector, VectorError, VectorIndex,
 };
 
 pub(crate) const DIMENSION: usize = 12;
@@ -31,6 +31,13 @@ pub(crate) fn key() -> NodeKey {
 
 pub(crate) fn open(disk: impl Disk + 'static) -> Result<SegmentedIndex, VectorError> {
     SegmentedIndex::open(settings(), key(), Box::new(disk))
+}
+
+pub(crate) fn open_with(
+    memory: Memory,
+    disk: impl Disk + 'static,
+) -> Result<SegmentedIndex, VectorError> {
+    SegmentedIndex::open_with(settings(), memory, key(), Box::new(disk))
 }
 
 pub(crate) fn units(count: usize, seed: u64) -> Vec<UnitVector> {
@@ -104,6 +111,26 @@ impl Pair {
 
     pub(crate) fn maintain(&self) {
         self.index.maintain(self.now, DAY_MS).unwrap();
+    }
+
+    /// Both give the same rows as near as `least`, with the same similarities.
+    pub(crate) fn check_scan(&self, vector: &UnitVector, allowed: Option<&RowSet>, least: f32) {
+        let reach = &Reach {
+            vector,
+            allowed,
+            least,
+        };
+        let scanned = |index: &dyn VectorIndex| {
+            let mut hits = Vec::new();
+            index.scan(reach, &mut |hit| hits.push(hit)).unwrap();
+            hits.sort_by_key(|hit| hit.row);
+            hits
+        };
+        assert_eq!(scanned(&self.index), scanned(&self.flat));
+        assert_eq!(
+            self.index.reaching(reach).unwrap(),
+            self.flat.reaching(reach).unwrap()
+        );
     }
 
     /// Both give the same rows with the same similarities, for `k` and under the filter.

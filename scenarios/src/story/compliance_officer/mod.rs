@@ -2,20 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `narrator` | how it is told: who does what, what is typed, what is answered |
 //! | `officers` | keys, bundles, signatures; installing and tightening |
 //! | `researcher` | questions, a run with noise, and the end of a budget |
 //! | `auditor` | the journal on another machine: verified, edited, cut |
 //! | `bundle/` | what the officers write, and the researcher's run file |
 
 mod auditor;
-mod narrator;
 mod officers;
 mod researcher;
 
 use std::path::PathBuf;
 
-use self::narrator::Narrator;
+use super::narrator::{self, Narrator};
 use crate::house::{Consortium, Household, write};
 use crate::story::StoryError;
 use crate::story::stage::{check_writable, settle_in};

@@ -1,4 +1,4 @@
-//! How the story is told: who does what and why, the command as it is typed, the essential answer.
+//! How a story is told line by line: who does what and why, the command as it is typed, the essential answer.
 
 use std::path::{Path, PathBuf};
 
@@ -91,6 +91,11 @@ impl Narrator {
 
     pub(super) fn figures(&self) -> Value {
         Value::Object(self.figures.clone())
+    }
+
+    /// A command of an operator's, as it is typed.
+    pub(super) fn shows_at_node(&self, words: &str) {
+        result(&format!("  $ consilium-node {words}"));
     }
 
     fn shows(&self, words: &[&str]) {

@@ -1,0 +1,4 @@
+//! The story `nine-silos`, run as a person would.
+
+#[cfg(test)]
+mod told;

@@ -547,8 +547,10 @@ mod tests {
             (bytes.len(), digits)
         };
         let (short, long) = (sha256(None), sha256(Some(&graph())));
-        assert_eq!((short.0, short.1.as_str()), (0, ""));
-        assert_eq!((long.0, long.1.as_str()), (0, ""));
+        let digest = "38882c160bdd78c19581cdab6e090b20683111c82b93d54602a4f0f3645a11b5";
+        assert_eq!((short.0, short.1.as_str()), (148, digest));
+        // Eighteen numbers more.
+        assert_eq!(long.0, 148 + 18 * 4);
     }
 
     #[test]

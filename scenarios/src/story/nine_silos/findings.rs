@@ -119,6 +119,7 @@ impl Findings {
                     "own_answer": cost.answer.json(),
                     "own_patient": cost.patient.json(),
                     "own_answer_withheld": cost.withheld,
+                    "own_patient_withheld": cost.patient_withheld,
                 }));
             }
         }

@@ -44,7 +44,7 @@ fn table(page: &mut Page, caption: &str, table: &tables::Table) {
 
 fn quality(page: &mut Page, findings: &Findings) -> Result<(), ChartError> {
     page.section("How well a question finds its own answer");
-    let groups: Vec<&str> = findings.found.iter().map(|found| found.way.name).collect();
+    let groups: Vec<&str> = findings.found.iter().map(|found| found.way.short).collect();
     let series = |name, hue, figure: fn(&Found) -> f64| Bars {
         name,
         hue,
@@ -68,9 +68,9 @@ fn quality(page: &mut Page, findings: &Findings) -> Result<(), ChartError> {
     ];
     page.figure(
         &bars_by_group(&chart, &groups, &bars, 3)?,
-        "Answers are indexed alone, for with its question in the index every answer finds itself. Many questions \
-         of MedQuAD \
-         are alike, and some answers are the same word for word: nothing finds all of them first.",
+        "Vectors are the built-in encoder's. Answers are indexed alone, for with its question in the index every \
+         answer finds itself. Many questions of MedQuAD are alike, and some answers are the same word for word: nothing \
+         finds all of them first.",
     );
     table(
         page,

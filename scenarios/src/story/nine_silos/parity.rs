@@ -16,6 +16,8 @@ use crate::story::told::Work;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Way {
     pub(super) name: &'static str,
+    /// Under its bars.
+    pub(super) short: &'static str,
     pub(super) collection: &'static str,
     pub(super) ranking: Ranking,
 }
@@ -24,16 +26,19 @@ pub(super) struct Way {
 pub(super) const WAYS: [Way; 3] = [
     Way {
         name: "words (BM25)",
+        short: "words",
         collection: ANSWERS,
         ranking: Ranking::Words,
     },
     Way {
         name: "vectors (built-in encoder)",
+        short: "vectors",
         collection: ANSWERS,
         ranking: Ranking::Vectors,
     },
     Way {
         name: "both",
+        short: "both",
         collection: ANSWERS,
         ranking: Ranking::Both,
     },
@@ -43,11 +48,13 @@ pub(super) const WAYS: [Way; 3] = [
 pub(super) const SENTENCE_WAYS: [Way; 2] = [
     Way {
         name: "vectors (sentence encoder)",
+        short: "sentences",
         collection: SENTENCES,
         ranking: Ranking::Vectors,
     },
     Way {
         name: "both, with it",
+        short: "both, with it",
         collection: SENTENCES,
         ranking: Ranking::Both,
     },

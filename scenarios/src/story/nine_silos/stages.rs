@@ -2,9 +2,9 @@
 //!
 //! At level 2 passages have handles that mean nothing outside their site, so nobody can tell from an answer which
 //! document was found: that is their purpose. So this is measured where everything lies in one place, by the functions
-//! that a node and the asker's machine call (`one_of_each`, `withheld`, `leads`, `bucket`, `reciprocal_rank`, the merge by
-//! buckets), silo by silo over exact scores. A topic stands for a patient: a silo's answers about one disease are the
-//! passages of one record.
+//! that a node and the asker's machine call (`one_of_each`, `withheld`, `leads`, `bucket`, `reciprocal_rank`, the merge
+//! by buckets), silo by silo over exact scores. A topic stands for a patient: a silo's answers about one disease are
+//! the passages of one record.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -98,6 +98,8 @@ pub(super) struct Cost {
     pub(super) patient: Quality,
     /// Questions whose own answer the too-close test withheld.
     pub(super) withheld: usize,
+    /// Questions of whose patient it withheld any passage.
+    pub(super) patient_withheld: usize,
 }
 
 /// Measures every row of the table: by ranking, then by row.
@@ -144,6 +146,7 @@ impl Cost {
         };
         self.patient.add(told.found.iter().position(of_patient));
         self.withheld += usize::from(told.withheld.contains(&item.id));
+        self.patient_withheld += usize::from(told.withheld.iter().any(of_patient));
     }
 }
 
@@ -349,6 +352,17 @@ fn at_site(
         let stays = |hit: &(RowId, f64)| owner_of(hit).is_some_and(|owner| !gone.contains(&owner));
         near.retain(stays);
         words.retain(stays);
+    }
+    if stages.one_a_patient && !stages.buckets {
+        // Merged by document here, so both orders name a patient by the same one. A node does not: it joins passages.
+        let named: HashMap<u32, RowId> = near
+            .iter()
+            .filter_map(|hit| Some((owner_of(hit)?, hit.0)))
+            .collect();
+        for hit in &mut words {
+            let known = owner_of(hit).and_then(|owner| named.get(&owner));
+            hit.0 = known.copied().unwrap_or(hit.0);
+        }
     }
     Ok(AtSite {
         near,

@@ -205,6 +205,7 @@ pub(super) fn stages(findings: &Findings) -> Table {
                 share(cost.patient.ndcg_10()),
                 change(cost.patient.ndcg_10(), without.patient.ndcg_10()),
                 cost.withheld.to_string(),
+                cost.patient_withheld.to_string(),
             ]);
         }
     }
@@ -216,6 +217,7 @@ pub(super) fn stages(findings: &Findings) -> Table {
             "nDCG@10, own patient",
             "change",
             "own answer withheld",
+            "own patient",
         ],
         rows,
     }

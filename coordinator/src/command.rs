@@ -137,7 +137,7 @@ fn init(
     authority.save(&folder.authority())?;
     let coordinator: MemberName = "coordinator".parse().map_err(|_| CoordinatorError::Disk {
         what: "the coordinator's own name".into(),
-        source: std::io::ErrorKind::InvalidInput.into(),
+        source: io::ErrorKind::InvalidInput.into(),
     })?;
     // A coordinator's certificate lasts as long as its authority needs it: it has nobody to renew it at.
     let mine = Identity::new(Role::Coordinator, coordinator.clone());

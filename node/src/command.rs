@@ -245,7 +245,7 @@ fn read_token(path: &Path) -> Result<String, NodeError> {
     use std::io::Read;
     let mut text = String::new();
     let read = match path.as_os_str() == "-" {
-        true => std::io::stdin()
+        true => io::stdin()
             .take(TOKEN_FILE_BYTES_MAX)
             .read_to_string(&mut text),
         false => std::fs::File::open(path)
@@ -295,7 +295,7 @@ fn print_finding(finding: &Finding) {
         Standing::Warning => "warning",
         Standing::Bad => "BAD    ",
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     writeln!(out, "{mark} {:<13} {}", finding.check, finding.found).ok();
     if !finding.remedy.is_empty() {
         writeln!(out, "        {:<13} {}", "", finding.remedy).ok();

@@ -28,7 +28,6 @@ pub(crate) fn halved(epsilon: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Cost;
     use crate::mechanism::{noisy_occupancy, noisy_occupancy_cost};
 

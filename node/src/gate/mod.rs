@@ -449,7 +449,6 @@ impl Gate {
         self.index.summary()
     }
 
-    /// Journals what became of a new bundle.
     /// The error after which the journal takes nothing more, and so nothing leaves, until the gate is opened anew.
     #[must_use]
     pub fn journal_failure(&self) -> Option<Arc<JournalError>> {
@@ -462,6 +461,7 @@ impl Gate {
         self.vault.failure()
     }
 
+    /// Journals what became of a new bundle.
     fn hear(&self, news: News<'_>, now: Millis) -> Result<(), GateFault> {
         match news {
             News::Installed { bundle, officers } => {

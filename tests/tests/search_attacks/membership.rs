@@ -22,6 +22,9 @@ const AUC_MAX_OF_HITS: f64 = 0.60;
 /// Notes of either group that are asked about, in each way.
 const ASKED: usize = 200;
 
+/// The same of counts, whose answers come quickly and whose bound is near to one half.
+const COUNTED: usize = 500;
+
 /// Hits that the attacker wants.
 const HITS: u16 = 10;
 
@@ -33,8 +36,8 @@ fn halves() -> (Vec<Note>, Vec<Note>) {
 }
 
 /// Scores of each group's first notes.
-fn scores(of: &(Vec<Note>, Vec<Note>), score: impl Fn(&Note) -> f64) -> Scores {
-    let group = |notes: &[Note]| notes.iter().take(ASKED).map(&score).collect();
+fn scores(of: &(Vec<Note>, Vec<Note>), asked: usize, score: impl Fn(&Note) -> f64) -> Scores {
+    let group = |notes: &[Note]| notes.iter().take(asked).map(&score).collect();
     Scores {
         members: group(&of.0),
         others: group(&of.1),
@@ -48,13 +51,13 @@ fn counts_and_votes_tell_nothing_of_who_is_counted() {
     let mallory = hospital.researcher("mallory", "cohort");
     for known in Known::ALL {
         // So near that few but the note itself are.
-        let level_0 = scores(&notes, |note| {
+        let level_0 = scores(&notes, COUNTED, |note| {
             let asked = asked(&known.text_of(note), count(80));
             hospital.answers(&mallory, &asked).count()
         });
         level_0.tell(&format!("level 0, one count, {}", known.name()));
         assert!(level_0.may_be_at_most(AUC_MAX_OF_COUNTS), "{known:?}");
-        let level_1 = scores(&notes, |note| {
+        let level_1 = scores(&notes, COUNTED, |note| {
             let votes = Wanted::Votes {
                 nearness: 80,
                 column: "kind".into(),
@@ -135,7 +138,7 @@ fn snippets_seldom_show_the_asker_the_note_that_he_had() {
     let hospital = Hospital::of(&notes.0, &Declared::default());
     let mallory = hospital.researcher("mallory", "cohort");
     for known in Known::ALL {
-        let found = scores(&notes, |note| {
+        let found = scores(&notes, ASKED, |note| {
             let asked = asked(&known.text_of(note), snippets(HITS, Ranking::Both));
             by_text(note, &hospital.answers(&mallory, &asked).hits())
         });
@@ -151,7 +154,7 @@ fn a_hit_that_goes_missing_between_two_questions_has_no_name() {
     let notes = halves();
     let hospital = Hospital::of(&notes.0, &Declared::default());
     let mallory = hospital.researcher("mallory", "cohort");
-    let found = scores(&notes, |note| {
+    let found = scores(&notes, ASKED, |note| {
         let ask = |text: &str, hits| {
             let asked = asked(text, handles(hits, Ranking::Both));
             hospital.answers(&mallory, &asked).hits()

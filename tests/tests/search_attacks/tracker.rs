@@ -29,7 +29,7 @@ fn a_tracker_over_counts_and_votes_misses_by_the_noise_of_two_answers() {
     let mallory = hospital.researcher("mallory", "cohort");
     let difference = |note: &Note, wanted: Wanted| {
         let with = asked(&Known::Whole.text_of(note), wanted);
-        let without = those(with.clone(), &format!("record != \"{}\"", note.id));
+        let without = those(with.clone(), &format!("record != '{}'", note.id));
         let count = |asked: &SearchDocument| hospital.answers(&mallory, asked).count();
         count(&with) - count(&without)
     };
@@ -73,7 +73,7 @@ fn a_cohort_of_one_and_all_but_one_find_nothing() {
         for wanted in [handles(10, Ranking::Both), snippets(10, Ranking::Both)] {
             let asked = asked(&text, wanted);
             for filter in ["=", "!="] {
-                let those = those(asked.clone(), &format!("record {filter} \"{}\"", note.id));
+                let those = those(asked.clone(), &format!("record {filter} '{}'", note.id));
                 assert!(
                     hospital.answers(&mallory, &those).hits().is_empty(),
                     "{filter}"
@@ -90,7 +90,7 @@ fn two_large_cohorts_that_differ_by_one_patient_are_not_both_answered() {
     let notes = three_hundred();
     let hospital = Hospital::of(&notes, &Declared::default());
     let mallory = hospital.researcher("mallory", "cohort");
-    let kinds = "kind = \"NOTE\" or kind = \"GENHX\"";
+    let kinds = "kind = 'NOTE' or kind = 'GENHX'";
     let mut both = 0;
     let targets: Vec<&Note> = notes
         .iter()
@@ -100,7 +100,7 @@ fn two_large_cohorts_that_differ_by_one_patient_are_not_both_answered() {
     for note in &targets {
         let asked = asked(&Known::Part.text_of(note), handles(10, Ranking::Both));
         let with = those(asked.clone(), kinds);
-        let without = those(asked, &format!("({kinds}) and record != \"{}\"", note.id));
+        let without = those(asked, &format!("({kinds}) and record != '{}'", note.id));
         let answered =
             |asked: &SearchDocument| !hospital.answers(&mallory, asked).hits().is_empty();
         both += usize::from(answered(&with) && answered(&without));

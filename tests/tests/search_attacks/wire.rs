@@ -159,8 +159,8 @@ fn the_coordinator_carries_what_it_cannot_read_and_all_of_one_size() {
             (snippets(10, Ranking::Both), true),
         ] {
             let found = of_project(asked(text, wanted), "cohort");
-            let few = those(found.clone(), &format!("record = \"{}\"", notes[0].id));
-            let none = those(found.clone(), "record = \"nobody\"");
+            let few = those(found.clone(), &format!("record = '{}'", notes[0].id));
+            let none = those(found.clone(), "record = 'nobody'");
             let (result, sealed, opened) = desk.asks(found).await;
             assert_eq!(opened.hits.len(), 10);
             // All that the coordinator sent on, byte for byte.
@@ -230,8 +230,8 @@ fn when_an_answer_comes_is_measured() {
         let mut times: [Vec<f64>; 3] = Default::default();
         for (at, question) in questions.iter().take(TIMED).enumerate() {
             let full = asked(question, handles(10, Ranking::Both));
-            let few = those(full.clone(), &format!("record = \"{}\"", notes[at].id));
-            let none = those(full.clone(), &format!("record = \"nobody{at}\""));
+            let few = those(full.clone(), &format!("record = '{}'", notes[at].id));
+            let none = those(full.clone(), &format!("record = 'nobody{at}'"));
             for (kind, (document, project)) in [(full, "full"), (none, "empty"), (few, "few")]
                 .into_iter()
                 .enumerate()

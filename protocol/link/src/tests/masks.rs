@@ -78,7 +78,7 @@ proptest! {
         seed in any::<u8>(),
         bytes in 16_usize..200,
     ) {
-        let table = |site: usize| (0..bytes).map(|at| seed.wrapping_mul(31).wrapping_add((at * (site + 3)) as u8));
+        let table = |site: usize| (0..bytes).map(move |at| seed.wrapping_mul(31).wrapping_add((at * (site + 3)) as u8));
         let tables: Vec<Vec<u8>> = (0..count).map(|site| table(site).collect()).collect();
         let masked = masked(&tables);
         prop_assert_eq!(sum(&masked), sum(&tables));

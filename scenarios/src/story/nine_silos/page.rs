@@ -69,8 +69,8 @@ fn quality(page: &mut Page, findings: &Findings) -> Result<(), ChartError> {
     page.figure(
         &bars_by_group(&chart, &groups, &bars, 3)?,
         "Vectors are the built-in encoder's. Answers are indexed alone, for with its question in the index every \
-         answer finds itself. Many questions of MedQuAD are alike, and some answers are the same word for word: nothing \
-         finds all of them first.",
+         answer finds itself. Many questions of MedQuAD are alike, and some answers are the same word for word: \
+         nothing finds all of them first.",
     );
     table(
         page,

@@ -179,7 +179,7 @@ pub(super) fn asks_about_few(told: &mut Narrator, ada: &Member) -> Result<Vec<Va
         ),
     ] {
         told.says(says);
-        let filter = format!("complaint = \"{complaint}\"");
+        let filter = format!("complaint = '{complaint}'");
         let words = search(
             "tired and short of breath",
             "similar-patients",

@@ -370,7 +370,7 @@ fn a_run_that_does_not_fit_the_data_is_told_why() {
     let dataset = people("a,1,1,1\nb,,2,0\nc,3,1,1\n", "").unwrap();
     for (spec, part) in [
         ("{ column = \"weight\" }", "no column `weight`"),
-        ("{ column = \"who\" }", "`who` does not hold numbers"),
+        ("{ column = \"who\" }", "`who` tells who a patient is"),
         ("{ column = \"dose\" }", "`dose` is missing in 1 rows"),
         (
             "{ column = \"arm\", one-hot = [1, 3] }",

@@ -9,8 +9,8 @@ use consilium_search::redaction::{Redactor, shared_identifier_run, snippet};
 pub const SHARED_TOKENS_MAX: usize = 8;
 
 /// A passage's handle in one answer: whoever asks two questions cannot find out that both were answered with the same
-/// passage, nor that one is missing from the second. `secret` is the site's alone, so the site can tell from the search in
-/// its journal and the handle which passage it was.
+/// passage, nor that one is missing from the second. `secret` is the site's alone, so the site can tell from the
+/// search in its journal and the handle which passage it was.
 #[must_use]
 pub fn handle(
     secret: &[u8; 32],

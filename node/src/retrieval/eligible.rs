@@ -1,5 +1,6 @@
-//! Which rows may be candidates at all: those that the question's filter leaves, whose patients agreed to its purpose, and
-//! whose embargo is over. Before the search and not after it: a row that was found and then taken out would leave a gap.
+//! Which rows may be candidates at all: those that the question's filter leaves, whose patients agreed to its
+//! purpose, and whose embargo is over. Before the search and not after it: a row that was found and then taken out
+//! would leave a gap.
 
 use consilium_policies::Day;
 use consilium_protocol::query::{Comparison, Filter, Literal, Operator};
@@ -45,8 +46,8 @@ fn consents(column: &str, purpose: &Purpose) -> Filter {
 
 /// The column holds the day before which a record is not searched; without one it may be at once.
 ///
-/// A redacted collection keeps of a day its year alone, and compares it as the year's first day. So what is of the first
-/// day of this year is taken for a day that is not known, and not searched until the year is over.
+/// A redacted collection keeps of a day its year alone, and compares it as the year's first day. So what is of the
+/// first day of this year is taken for a day that is not known, and not searched until the year is over.
 fn is_over(column: &str, now: Millis) -> Filter {
     let today = Day::of(now).to_string();
     let year = today.get(..4).unwrap_or(&today).to_owned();

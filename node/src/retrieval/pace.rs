@@ -1,5 +1,5 @@
-//! How many searches a project may ask at this site: what a person asks in an hour is far below it, what a script needs to
-//! take a collection apart far above.
+//! How many searches a project may ask at this site: what a person asks in an hour is far below it, what a script
+//! needs to take a collection apart far above.
 //!
 //! By project and not by person: people can be many. Kept in memory; a restart forgets it, and budgets it does not.
 

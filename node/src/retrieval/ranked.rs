@@ -12,8 +12,8 @@ use consilium_search::vector::K_MAX;
 /// How many more passages than owners are asked for first.
 const PASSAGES_AN_OWNER: usize = 3;
 
-/// The best passage of each of the best `owners` owners, best first; a passage without an owner is none. `best(k)` gives
-/// the best k passages, best first, and fewer only where there are no more.
+/// The best passage of each of the best `owners` owners, best first; a passage without an owner is none. `best(k)`
+/// gives the best k passages, best first, and fewer only where there are no more.
 ///
 /// # Errors
 /// Those of `best`.

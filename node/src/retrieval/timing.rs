@@ -1,5 +1,5 @@
-//! When an answer about patients leaves: neither how long a search took nor whether it was refused for its patients is to
-//! be seen from outside.
+//! When an answer about patients leaves: neither how long a search took nor whether it was refused for its patients
+//! is to be seen from outside.
 
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! Whether the nearest record stands out so far that whoever asks must have had it: then its being found says only that
 //! it is here, which is what must not be told.
 //!
-//! Someone who knows a note and wants to know whether a site has its patient searches for the note. An honest question is
-//! near to many records and not much nearer to one (Choi and others 2025, "Mirabel", fit a Gumbel distribution to what the
-//! nearest would be by chance). Of distributions whose greatest value is Gumbel, the gap between the greatest and the
-//! second of many values is exponential, with the scale of their tail (Weissman 1978, "Estimation of parameters and
-//! large quantiles based on the k largest observations", section 2), and that scale is the mean excess of the other
-//! great ones over the least of them. So a few dozen similarities that the search has anyway are enough.
+//! Someone who knows a note and wants to know whether a site has its patient searches for the note. An honest
+//! question is near to many records and not much nearer to one (Choi and others 2025, "Mirabel", fit a Gumbel
+//! distribution to what the nearest would be by chance). Of distributions whose greatest value is Gumbel, the gap
+//! between the greatest and the second of many values is exponential, with the scale of their tail (Weissman 1978,
+//! "Estimation of parameters and large quantiles based on the k largest observations", section 2), and that scale is
+//! the mean excess of the other great ones over the least of them. So a few dozen similarities that the search has
+//! anyway are enough.
 
 /// A gap as great as this or greater comes by chance once in a hundred questions; that hit is then withheld.
 pub const SIGNIFICANCE: f64 = 0.01;

@@ -65,8 +65,8 @@ pub(crate) fn tell(row: &str) {
     writeln!(std::io::stderr(), "measured  {row}").ok();
 }
 
-/// The two-sample test of Kolmogorov and Smirnov: its statistic and the p-value of the asymptotic distribution (Stephens
-/// 1970).
+/// The two-sample test of Kolmogorov and Smirnov: its statistic and the p-value of the asymptotic distribution
+/// (Stephens 1970).
 pub(crate) fn kolmogorov_smirnov(one: &[f64], other: &[f64]) -> (f64, f64) {
     let (mut a, mut b) = (one.to_vec(), other.to_vec());
     a.sort_by(f64::total_cmp);

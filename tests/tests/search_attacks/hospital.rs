@@ -28,7 +28,8 @@ const LIFETIME_MS: u64 = 400 * 86_400_000;
 /// What σ = 10 patients costs.
 pub(crate) const RHO: f64 = 0.005;
 
-/// What an officer permits to the project `cohort`: all levels below whole passages. ε of a patient, and of the project.
+/// What an officer permits to the project `cohort`: all levels below whole passages. ε of a patient, and of the
+/// project.
 pub(crate) fn policy(patient: f64, project: f64) -> String {
     format!(
         r#"

@@ -1,5 +1,5 @@
-//! The attack suite of private search: what somebody with a certificate, or who runs the coordinator, tries, and what it
-//! gives.
+//! The attack suite of private search: what somebody with a certificate, or who runs the coordinator, tries, and what
+//! it gives.
 //!
 //! Everything but [`wire`] asks one hospital's node in this process, with searches that are signed, expire and are paid
 //! for as any other; only the clock is the test's, so that an attacker's weeks take seconds. Notes are those of

@@ -1,8 +1,8 @@
 //! Known-note membership: whoever has a patient's note wants to know whether this hospital has it too.
 //!
-//! Half of the notes are the hospital's, half are not; the attacker asks about some of either, in three ways, and scores
-//! each by all that a level tells. The criteria are retrieval.md's: an AUC of 0.55 at levels 0 and 1, and of 0.60 at
-//! levels 2 and 3.
+//! Half of the notes are the hospital's, half are not; the attacker asks about some of either, in three ways, and
+//! scores each by all that a level tells. The criteria: an AUC of 0.55 at levels 0 and 1, and of
+//! 0.60 at levels 2 and 3.
 
 use consilium_node::retrieval::{ranked::one_of_each, too_close};
 use consilium_protocol::message::DisclosedHit;
@@ -248,7 +248,7 @@ fn sixteen_counts_about_one_note_tell_what_their_price_says() {
     let hospital = Hospital::of(&notes.0, &Declared::default());
     let mallory = hospital.researcher("mallory", "cohort");
     let group = |notes: &[Note]| -> Vec<f64> {
-        let sums = notes.iter().take(40).map(|note| {
+        let sums = notes.iter().take(ASKED).map(|note| {
             let text = Known::Whole.text_of(note);
             let asks = (0..16).map(|at| {
                 // The same words but for the last.

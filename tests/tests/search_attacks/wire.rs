@@ -1,7 +1,5 @@
 //! Over the network: what the coordinator carries, and when answers come.
 
-use std::time::Instant;
-
 use consilium_link::{
     CloseCode, Connection, Credentials, Dialer, LinkLimits, ReplyKey, wall_clock,
 };
@@ -10,6 +8,7 @@ use consilium_protocol::message::{
 };
 use consilium_protocol::search::{Ranking, Search, SearchDocument};
 use consilium_protocol::{RefusalCode, wire};
+use tokio::time::Instant;
 
 use crate::figures::{kolmogorov_smirnov, tell};
 use crate::hospital::{asked, generous, handles, snippets, those};

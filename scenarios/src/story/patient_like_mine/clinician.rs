@@ -127,9 +127,14 @@ pub(super) fn lets_them_vote(told: &mut Narrator, ada: &Member) -> Result<Value,
     );
     let answer = told.types(ada, &as_words(&words))?;
     all_answered(told, &answer, 3)?;
+    // They come with the most votes first, which is the noise's choice among the close ones.
     let figures = part(&answer, "/found/figures")?.as_array();
-    for figure in figures.into_iter().flatten() {
-        told.varies(&figure_line(figure)?);
+    let lines: Result<Vec<String>, StoryError> =
+        figures.into_iter().flatten().map(figure_line).collect();
+    let mut lines = lines?;
+    lines.sort();
+    for line in lines {
+        told.varies(&line);
     }
     told.figure("votes", part(&answer, "/found/figures")?.clone());
     Ok(answer)

@@ -1,5 +1,5 @@
-//! A patient like mine: a clinician looks for similar patients in the notes of three hospitals, and what identifies anyone
-//! stays where it is.
+//! A patient like mine: a clinician looks for similar patients in the notes of three hospitals, and what identifies
+//! anyone stays where it is.
 //!
 //! | file | what |
 //! |---|---|

@@ -73,7 +73,8 @@ pub(super) fn reads_the_journal(told: &mut Narrator) -> Result<(), StoryError> {
     Ok(())
 }
 
-/// Looks for what was planted in everything that left the hospitals: what Ada was told, and all that the coordinator has.
+/// Looks for what was planted in everything that left the hospitals: what Ada was told, and all that the coordinator
+/// has.
 pub(super) fn looks_for_what_must_not_have_left(
     told: &mut Narrator,
     planted: &[String],

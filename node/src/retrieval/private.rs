@@ -1,6 +1,6 @@
 //! Levels 2 and 3: which patients' passages are told of, and what is told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use consilium_privacy::Cost;
 use consilium_privacy::ledger::Cohort;
@@ -187,7 +187,13 @@ impl Looking<'_> {
         ranking: Ranking,
     ) -> Result<Vec<Hit>, WorkError> {
         let near: Vec<RowId> = nearest.iter().map(|hit| hit.row).collect();
-        let words: Vec<RowId> = worded.iter().map(|hit| hit.row).collect();
+        // A patient has one place in each order, whichever of their passages gave it.
+        let row_of: HashMap<Option<u32>, RowId> = nearest
+            .iter()
+            .map(|hit| (self.patient_of(hit.row), hit.row))
+            .collect();
+        let same = |row| row_of.get(&self.patient_of(row)).copied().unwrap_or(row);
+        let words: Vec<RowId> = worded.iter().map(|hit| same(hit.row)).collect();
         let order: Vec<RowId> = match ranking {
             Ranking::Both => reciprocal_rank(&[&near, &words], RECIPROCAL_RANK_CONSTANT)
                 .into_iter()

@@ -115,7 +115,7 @@ fn near(data: &Value, truth: f64) {
     // The interval is four standard deviations wide; seven of them either way are missed once in 10¹¹ tests.
     let sd = (high - low) / 4.0;
     assert!(
-        (value - truth).abs() < 7.0 * sd && sd < 0.05 * truth,
+        (value - truth).abs() < 7.0 * sd && sd < 0.06 * truth,
         "{data}, not {truth}"
     );
 }
@@ -217,7 +217,7 @@ fn a_question_that_masks_cannot_answer_is_told_why() {
     let error = |words: &[&str]| asks(&ada, words).error();
     let (exit, code, message) = error(&["distinct", "--sites", "basel"]);
     assert_eq!((exit, code.as_str()), (64, "bad-query"));
-    assert!(message.contains("name them"), "{message}");
+    assert!(message.contains("over 2 to 32 sites"), "{message}");
     let (_, code, _) = error(&["distinct", "--sites", "basel,cleveland", "--exact"]);
     assert_eq!(code, "bad-query");
     let (_, _, message) = error(&["distinct", "--sites", "basel,va"]);

@@ -45,7 +45,7 @@ fn a_token_enrols_once_and_only_whom_it_names() {
     let renamed = token.replace(":cleveland:", ":basel:");
     let typed = consortium.enrols("basel", &renamed);
     assert_eq!(typed.exit, 2);
-    assert!(message(&typed).contains("bad-token"), "{typed:?}");
+    assert!(typed.out.contains("\"bad-token\""), "{typed:?}");
     assert!(!consortium.path("basel").join("node.toml").exists());
 
     // A try that failed spends nothing.

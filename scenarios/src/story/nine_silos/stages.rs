@@ -384,7 +384,15 @@ fn in_order(site: &AtSite, owners: &HashMap<RowId, u32>, ranking: Ranking) -> Ve
     if ranking == Ranking::Vectors {
         return near;
     }
-    let joined = reciprocal_rank(&[&near, &rows(&site.words)], RECIPROCAL_RANK_CONSTANT);
+    // A patient has one place in each order, as at the node.
+    let owner = |row: &RowId| owners.get(row).copied();
+    let mut row_of: HashMap<Option<u32>, RowId> = HashMap::new();
+    for row in &near {
+        row_of.entry(owner(row)).or_insert(*row);
+    }
+    let same = |row: RowId| row_of.get(&owner(&row)).copied().unwrap_or(row);
+    let words: Vec<RowId> = rows(&site.words).into_iter().map(same).collect();
+    let joined = reciprocal_rank(&[&near, &words], RECIPROCAL_RANK_CONSTANT);
     let mut seen = HashSet::new();
     let rows = joined.into_iter().map(|(row, _)| row);
     rows.filter(|row| seen.insert(owners.get(row).copied()))

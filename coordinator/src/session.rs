@@ -107,6 +107,33 @@ pub async fn answer(
     }
 }
 
+/// What a researcher asks of many sites at once.
+async fn question_to_sites(
+    coordinator: &Arc<Coordinator>,
+    caller: &Caller,
+    question: Request,
+) -> Result<Response, NoAnswer> {
+    let answered = match question {
+        Request::Query { query, timeout_ms } => {
+            let asked = query::ask(coordinator, caller, query, timeout_ms).await?;
+            asked.map(Response::QueryResult)
+        }
+        Request::Search { search, timeout_ms } => {
+            let asked = query::search(coordinator, caller, search, timeout_ms).await?;
+            asked.map(Response::SearchResult)
+        }
+        Request::ShowBudget {
+            question,
+            timeout_ms,
+        } => {
+            let asked = query::left(coordinator, caller, question, timeout_ms).await?;
+            asked.map(Response::BudgetsLeft)
+        }
+        other => return Err(wrong_role(other.name()).into()),
+    };
+    Ok(answered?)
+}
+
 /// What each role may ask. `None`: the answer was sent already.
 async fn as_member(
     coordinator: &Arc<Coordinator>,
@@ -159,28 +186,13 @@ async fn as_member(
                 .map(Some)
                 .map_err(Into::into)
         }
-        (Role::Researcher, Request::Query { query, timeout_ms }) => {
-            query::ask(coordinator, caller, query, timeout_ms)
-                .await?
-                .map(|result| Some(Response::QueryResult(result)))
-                .map_err(Into::into)
-        }
-        (Role::Researcher, Request::Search { search, timeout_ms }) => {
-            query::search(coordinator, caller, search, timeout_ms)
-                .await?
-                .map(|result| Some(Response::SearchResult(result)))
-                .map_err(Into::into)
-        }
         (
             Role::Researcher,
-            Request::ShowBudget {
-                question,
-                timeout_ms,
-            },
-        ) => query::left(coordinator, caller, question, timeout_ms)
-            .await?
-            .map(|left| Some(Response::BudgetsLeft(left)))
-            .map_err(Into::into),
+            question
+            @ (Request::Query { .. } | Request::Search { .. } | Request::ShowBudget { .. }),
+        ) => question_to_sites(coordinator, caller, question)
+            .await
+            .map(Some),
         (Role::Researcher | Role::Admin | Role::Officer, Request::ListRuns) => {
             Ok(Some(Response::Runs(coordinator.index().runs()?)))
         }

@@ -101,8 +101,8 @@ fn opening(passes: u64, patients: Option<u32>) {
     println!("| {passes} {what} passes, {entries} entries | {took:.2} | {of_journals:.2} |");
 }
 
-/// The same with what a node keeps beside its journals: at the first start nothing of it is there, the second finds what
-/// the first left.
+/// The same with what a node keeps beside its journals: at the first start nothing of it is there, the second finds
+/// what the first left.
 fn opening_again(passes: u64, patients: Option<u32>) {
     let (journal, vault) = (Memory::default(), Memory::default());
     let before = gate(Arc::new(journal.clone()), Arc::new(vault.clone()));

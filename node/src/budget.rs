@@ -86,7 +86,7 @@ pub fn tell(node: &Node, signed: &SignedQuery, now: Millis) -> Result<SiteBudget
             role: identity.role,
         },
     };
-    node.gate.tell_budget(&ask, &node.dataset_names(), now)
+    node.gate.tell_budget(&ask, &node.published_names(), now)
 }
 
 /// A data set's ledger under a policy; without one, what was spent.

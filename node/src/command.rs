@@ -103,8 +103,8 @@ enum Command {
         #[arg(long)]
         folder: PathBuf,
     },
-    /// Make the key that the consortium's sites share to count a patient of several of them once. One site makes it; its
-    /// operators carry it to the others, and the coordinator must not have it.
+    /// Make the key that the consortium's sites share to count a patient of several of them once. One site makes it;
+    /// its operators carry it to the others, and the coordinator must not have it.
     #[command(after_help = "Example:\n  consilium-node linkage-key --file /srv/node/linkage.key")]
     LinkageKey {
         /// The file to write, mode 0600; it must not exist.

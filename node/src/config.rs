@@ -63,8 +63,8 @@ unsigned = true
 # [linkage]
 # key-file = "linkage.key"
 
-# The text collections that searches may ask for, filled by `consilium-node ingest`. The mapping says which field is what;
-# names, dates and the other identifiers of Safe Harbor are taken out before anything is kept. The encoder is the
+# The text collections that searches may ask for, filled by `consilium-node ingest`. The mapping says which field is
+# what; names, dates and the other identifiers of Safe Harbor are taken out before anything is kept. The encoder is the
 # built-in one, or a folder as sentence-transformers writes it.
 #
 # [[collection]]

@@ -190,6 +190,30 @@ async fn answer(
             carry_out(node, node.step(RoundIn::Ended { run_id })).await?;
             Ok(send(sender, Response::Done).await?)
         }
+        question @ (Request::Answer(_)
+        | Request::AnswerSearch(_)
+        | Request::SketchKey(_)
+        | Request::AnswerMasked { .. }
+        | Request::TellBudget(_)) => {
+            let response = answer_question(node, question).await?;
+            Ok(send(sender, response).await?)
+        }
+        other => Err(not_for_a_node(&other)),
+    }
+}
+
+fn not_for_a_node(request: &Request) -> NoAnswer {
+    Refusal::new(
+        RefusalCode::BadRequest,
+        format!("a node does not answer `{}`", request.name()),
+        "ask the coordinator",
+    )
+    .into()
+}
+
+/// Answers what a researcher asks of this site.
+async fn answer_question(node: &Arc<Node>, question: Request) -> Result<Response, NoAnswer> {
+    match question {
         Request::Answer(query) => {
             let text = query.text.clone();
             let answering = {
@@ -198,12 +222,9 @@ async fn answer(
             };
             let answer = answering.await.map_err(|error| failed(&error))?;
             let answer = laid_before_officers(node, &text, answer)?;
-            Ok(send(sender, Response::SiteAnswer(answer.into_inner())).await?)
+            Ok(Response::SiteAnswer(answer.into_inner()))
         }
-        Request::AnswerSearch(search) => {
-            let response = search_answered(node, search).await?;
-            Ok(send(sender, response).await?)
-        }
+        Request::AnswerSearch(search) => search_answered(node, search).await,
         Request::SketchKey(query) => {
             let text = query.text.clone();
             let looking = {
@@ -212,7 +233,7 @@ async fn answer(
             };
             let key = looking.await.map_err(|error| failed(&error))?;
             let key = laid_before_officers(node, &text, key)?;
-            Ok(send(sender, Response::SketchKey(key)).await?)
+            Ok(Response::SketchKey(key))
         }
         Request::AnswerMasked { query, keys } => {
             let text = query.text.clone();
@@ -224,7 +245,7 @@ async fn answer(
             };
             let sketch = answering.await.map_err(|error| failed(&error))?;
             let sketch = laid_before_officers(node, &text, sketch)?;
-            Ok(send(sender, Response::MaskedSketch(sketch.into_inner())).await?)
+            Ok(Response::MaskedSketch(sketch.into_inner()))
         }
         Request::TellBudget(question) => {
             let looking = {
@@ -232,20 +253,15 @@ async fn answer(
                 tokio::task::spawn_blocking(move || budget::tell(&node, &question, wall_clock()))
             };
             let told = looking.await.map_err(|error| failed(&error))?;
-            Ok(send(sender, Response::SiteBudget(told?)).await?)
+            Ok(Response::SiteBudget(told?))
         }
-        other => Err(Refusal::new(
-            RefusalCode::BadRequest,
-            format!("a node does not answer `{}`", other.name()),
-            "ask the coordinator",
-        )
-        .into()),
+        other => Err(not_for_a_node(&other)),
     }
 }
 
 /// Answers a search. What is about patients leaves under a seal, and at a time that tells nothing of them.
 async fn search_answered(node: &Arc<Node>, signed: SignedSearch) -> Result<Response, NoAnswer> {
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let (search, ask) = retrieval::prove(node, &signed, wall_clock())?;
     let answering = {
         let (node, search) = (node.clone(), search.clone());

@@ -155,8 +155,8 @@ pub enum Cost {
     /// Any Rényi curve: training.
     Renyi { curve: Box<Curve> },
     /// A patient's own record is pointed at or quoted. No differential privacy holds for whoever is shown, so this is
-    /// bookkeeping and no promise: each costs [`DISCLOSURE_EPSILON`] of the patient's own budget at every order, so that
-    /// disclosures never compose better than one by one, and costs nobody else anything.
+    /// bookkeeping and no promise: each costs [`DISCLOSURE_EPSILON`] of the patient's own budget at every order, so
+    /// that disclosures never compose better than one by one, and costs nobody else anything.
     Disclosure,
 }
 
@@ -272,8 +272,8 @@ impl Cost {
         matches!(self, Self::None)
     }
 
-    /// Whether it costs only the patients that it names: nothing is learned of the others, so neither the data set's nor
-    /// a project's budget is touched.
+    /// Whether it costs only the patients that it names: nothing is learned of the others, so neither the data set's
+    /// nor a project's budget is touched.
     pub fn is_of_its_patients_alone(&self) -> bool {
         matches!(self, Self::Disclosure)
     }

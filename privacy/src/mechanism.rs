@@ -274,8 +274,8 @@ pub fn noisy_occupancy_cost(price: &Cost) -> Result<(Cost, f64), MechanismError>
 }
 
 /// Which cells are occupied, one patient in one cell: an occupied cell shows a fair coin, an empty one a 1 with the
-/// probability of [`noisy_occupancy_cost`]. So the sum modulo 2 of several such tables shows a fair coin wherever any of
-/// them is occupied, and says nothing of how many are.
+/// probability of [`noisy_occupancy_cost`]. So the sum modulo 2 of several such tables shows a fair coin wherever any
+/// of them is occupied, and says nothing of how many are.
 pub fn noisy_occupancy(cells: &[bool], price: &Cost) -> Released<Vec<bool>> {
     let (cost, flip) = noisy_occupancy_cost(price)?;
     let empty = make_randomized_response_bool(1.0 - flip, false)?;

@@ -6,8 +6,8 @@
 //! | `search` | the document, and its limits |
 //! | [`merge`] | what several sites found, in one order |
 //!
-//! How much of a hit is told is part of the question ([`Wanted`]), and each level needs its own word in a site's policy.
-//! As with a query there is no nonce: the same search is the same text, and what had a cost is answered once.
+//! How much of a hit is told is part of the question ([`Wanted`]), and each level needs its own word in a site's
+//! policy. As with a query there is no nonce: the same search is the same text, and what had a cost is answered once.
 
 pub mod merge;
 
@@ -33,8 +33,8 @@ pub const SEARCH_BYTES_MAX: usize = 64 * 1024;
 /// Hits that one search may want. Nobody reads more, and each is a disclosure.
 pub const HITS_MAX: usize = 100;
 
-/// How deep each site looks in each of its two orders for one that joins them. No hit that is ranked later in both could
-/// come among the first [`HITS_MAX`].
+/// How deep each site looks in each of its two orders for one that joins them. No hit that is ranked later in both
+/// could come among the first [`HITS_MAX`].
 pub const RANK_DEPTH: usize = 100;
 
 /// A search, parsed and checked, in its one canonical form.
@@ -78,8 +78,8 @@ pub enum Wanted {
         nearness: u8,
         accuracy: Accuracy,
     },
-    /// Level 1: of those patients' nearest passages, how many bear each of these words in a column, with noise. A patient
-    /// has one vote. The words are the asker's, so which of them there are tells nothing.
+    /// Level 1: of those patients' nearest passages, how many bear each of these words in a column, with noise. A
+    /// patient has one vote. The words are the asker's, so which of them there are tells nothing.
     Votes {
         nearness: u8,
         column: String,

@@ -1,7 +1,7 @@
 //! Distinct patients over several sites: first each site's key for its masks, then each site's sketch under them.
 //!
-//! Every site counts: while one is missing, the others' masks stay on and the sum is noise. So a site that refuses or is
-//! away ends the query, before any site has paid where the key already shows it. What arrives here says nothing of
+//! Every site counts: while one is missing, the others' masks stay on and the sum is noise. So a site that refuses or
+//! is away ends the query, before any site has paid where the key already shows it. What arrives here says nothing of
 //! one site; the sum over all of them is all that there is to see.
 
 use std::sync::Arc;

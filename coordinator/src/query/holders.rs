@@ -1,9 +1,10 @@
-//! Which sites to ask a search: those that say they hold the collection, and of too many those whose hits were worth most.
+//! Which sites to ask a search: those that say they hold the collection, and of too many those whose hits were worth
+//! most.
 //!
 //! What a site says of itself only makes it eligible. Which of the eligible are asked follows from what each has given
 //! when it was asked: a site that promises much and has nothing is asked less and less (routing by promises is what a
-//! forged profile hijacks: arXiv 2605.28112). One place goes to the others in turn, so that a site that was new, or whose
-//! data has grown, is heard again. Nothing here is kept over a restart: evidence is soon gathered again.
+//! forged profile hijacks: arXiv 2605.28112). One place goes to the others in turn, so that a site that was new, or
+//! whose data has grown, is heard again. Nothing here is kept over a restart: evidence is soon gathered again.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
-//! How many patients so many ones in a sum of sketches mean: linear counting (Whang, Vander-Zanden, Taylor 1990) of cells
-//! that show themselves through coins (Pagh and Stausholm, ICDT 2021).
+//! How many patients so many ones in a sum of sketches mean: linear counting (Whang, Vander-Zanden, Taylor 1990) of
+//! cells that show themselves through coins (Pagh and Stausholm, ICDT 2021).
 //!
-//! An occupied cell shows a 1 half of the time. An empty one, which each site shows as a 1 with probability qᵢ, shows a 1
-//! with (1 − c)/2 in the sum modulo 2, where c = Π(1 − 2qᵢ). So of m cells with a share e of empty ones, a share
+//! An occupied cell shows a 1 half of the time. An empty one, which each site shows as a 1 with probability qᵢ, shows a
+//! 1 with (1 − c)/2 in the sum modulo 2, where c = Π(1 − 2qᵢ). So of m cells with a share e of empty ones, a share
 //! (1 − c·e)/2 shows a 1 on average, and ê = (1 − 2·ones/m)/c has no bias. Of n patients in m cells, a share
 //! e = (1 − 1/m)ⁿ is empty on average.
 

@@ -2,9 +2,10 @@
 //! `cargo bench --profile dev -p consilium-search --bench vectors -- --rows 20000`
 //!
 //! `--memory fast` keeps the vectors in memory; `--folder FOLDER` keeps the index, and opens it the next time. `--race`
-//! answers what `peers/race.py` asks on stdin. `--vectors FILE` and `--queries FILE` take other vectors than made ones (.fbin: rows and dimension as u32, then f32,
-//! little-endian); `--write FOLDER` writes those that were used, for `peers/compare.py`. Searches run on one thread
-//! and are counted in processor time, so that a busy machine disturbs them little; p99 is wall time and feels it.
+//! answers what `peers/race.py` asks on stdin. `--vectors FILE` and `--queries FILE` take other vectors than made ones
+//! (.fbin: rows and dimension as u32, then f32, little-endian); `--write FOLDER` writes those that were used, for
+//! `peers/compare.py`. Searches run on one thread and are counted in processor time, so that a busy machine disturbs
+//! them little; p99 is wall time and feels it.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]

@@ -142,8 +142,8 @@ impl Collections {
         Ok(opened)
     }
 
-    /// Does what is due: joins small files, and has erased rows gone for good before their deadline. Call it every hour,
-    /// off the runtime.
+    /// Does what is due: joins small files, and has erased rows gone for good before their deadline. Call it every
+    /// hour, off the runtime.
     pub fn maintain(&self, now: Millis) {
         for (name, place) in &self.shelf {
             let folder = self.folder.collection(name);

@@ -25,8 +25,8 @@ impl Gate {
     /// Those of `patients` whose own budget covers `facts.cost` once more, under the policy in force; none where it
     /// permits no such ask. Nothing is reserved or journalled, and nothing may leave by it: the pass decides again.
     ///
-    /// A patient whose budget is spent is no candidate from the start. Left out after the search instead, the place that
-    /// they leave empty would tell of them.
+    /// A patient whose budget is spent is no candidate from the start. Left out after the search instead, the place
+    /// that they leave empty would tell of them.
     pub fn candidates(
         &self,
         ask: &Ask,

@@ -1,9 +1,9 @@
 //! A copy of what the books take of the journal, so that a start does not read again what the start before had read.
 //!
-//! It holds the journal's own entries that are of the books, without the rest of them, and where the journal stood: they
-//! go the way that the entries go. It is used only if the journal stood there, hash and all, and if it was written by a
-//! node with this vault: its first 32 bytes are a BLAKE3 of the others, keyed by the vault's secret. Otherwise, and
-//! where it is lost, torn or old, the journal is read. The vault itself is read whole at every start.
+//! It holds the journal's own entries that are of the books, without the rest of them, and where the journal stood:
+//! they go the way that the entries go. It is used only if the journal stood there, hash and all, and if it was written
+//! by a node with this vault: its first 32 bytes are a BLAKE3 of the others, keyed by the vault's secret. Otherwise,
+//! and where it is lost, torn or old, the journal is read. The vault itself is read whole at every start.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

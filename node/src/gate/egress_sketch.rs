@@ -2,8 +2,8 @@
 //!
 //! Two things hide a patient, and neither needs the other. The coins are this site's own, at the full price that its
 //! patients pay: what leaves would be private without any mask. The masks keep even that from whoever does not have the
-//! sum over all sites. The vault keeps the sketch with its coins and without masks: asked again, the site masks the same
-//! bits anew, and pays no more.
+//! sum over all sites. The vault keeps the sketch with its coins and without masks: asked again, the site masks the
+//! same bits anew, and pays no more.
 
 use consilium_link::{LinkageKey, MaskError, MaskKey, SiteKeys};
 use consilium_policies::entry::Receipt;

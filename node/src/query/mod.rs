@@ -10,8 +10,8 @@
 //! | `distinct` | this site's part in a count of distinct patients over several sites |
 //! | `answer` | from a signed query to what the gate releases |
 //!
-//! Everything here but `answer`, `distinct`, `patients` and `register` is pure. What `tally` makes has no `Debug` and leaves
-//! only as what `gate::egress_statistics` lets through.
+//! Everything here but `answer`, `distinct`, `patients` and `register` is pure. What `tally` makes has no `Debug` and
+//! leaves only as what `gate::egress_statistics` lets through.
 
 mod answer;
 mod distinct;

@@ -93,8 +93,8 @@ impl Entries {
         })
     }
 
-    /// The entries from `head` on and before `until_seq`; `None` if the chain does not pass through `head`. What lies in
-    /// segments before is taken on trust.
+    /// The entries from `head` on and before `until_seq`; `None` if the chain does not pass through `head`. What lies
+    /// in segments before is taken on trust.
     pub(crate) fn after(
         storage: Arc<dyn Storage>,
         head: Head,

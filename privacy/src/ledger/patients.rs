@@ -29,9 +29,9 @@ type Spent = [u32; ORDERS_KEPT.len()];
 
 /// What was spent on each patient of a data set.
 ///
-/// Most asks are about everybody, or everybody of long stretches. So patients stand in blocks of 64, and what is spent on
-/// all of a block is written once, beside what was spent on some of it: an account is the sum of the two. All sums are of
-/// whole numbers that saturate, so it is the same sum however it is split. And where the block's greatest
+/// Most asks are about everybody, or everybody of long stretches. So patients stand in blocks of 64, and what is spent
+/// on all of a block is written once, beside what was spent on some of it: an account is the sum of the two. All sums
+/// are of whole numbers that saturate, so it is the same sum however it is split. And where the block's greatest
 /// accounts have room, all of it have.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct PatientAccounts {

@@ -207,8 +207,8 @@ impl Credentials {
         Ok(signature.to_bytes().to_vec())
     }
 
-    /// Signs a search, [`SIGNATURE_BYTES`] long, for [`verify_search`]: its canonical text, the key to which answers are
-    /// sealed, and until when it may be answered.
+    /// Signs a search, [`SIGNATURE_BYTES`] long, for [`verify_search`]: its canonical text, the key to which answers
+    /// are sealed, and until when it may be answered.
     ///
     /// # Errors
     /// The cryptographic library fails.

@@ -1,9 +1,9 @@
 //! A server that begins anew, in the same process, once a disk that failed it takes writes again.
 //!
-//! A journal whose write or fsync failed takes nothing more, and so its server answers nothing that must be recorded. It
-//! goes on saying so, and answers what needs no record. Meanwhile the disk is tried. Once it takes writes, the server
-//! ends as for a stop, every task with it, and is opened again from what is on disk: the same way as after a `kill -9`,
-//! and no other. Nothing in memory outlives the failure.
+//! A journal whose write or fsync failed takes nothing more, and so its server answers nothing that must be recorded.
+//! It goes on saying so, and answers what needs no record. Meanwhile the disk is tried. Once it takes writes, the
+//! server ends as for a stop, every task with it, and is opened again from what is on disk: the same way as after a
+//! `kill -9`, and no other. Nothing in memory outlives the failure.
 //!
 //! What may fail and is no failure: the new life may find the disk bad again. Each try waits longer, by [`Backoff`].
 

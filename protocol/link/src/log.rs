@@ -1,8 +1,8 @@
 //! The log on standard error, and how much of it one peer can fill.
 //!
-//! What a peer does is logged where it may matter to an operator, and a hostile peer does it thousands of times. So each
-//! line counts for its peer and its kind, which is the place in the code that it comes from; beyond [`limit`]'s numbers
-//! lines are left out, and once a minute a line says how many.
+//! What a peer does is logged where it may matter to an operator, and a hostile peer does it thousands of times. So
+//! each line counts for its peer and its kind, which is the place in the code that it comes from; beyond [`limit`]'s
+//! numbers lines are left out, and once a minute a line says how many.
 
 mod limit;
 
@@ -55,9 +55,12 @@ impl Limited {
         let telling = std::thread::Builder::new().name("log".into());
         let period = Duration::from_millis(limit::PERIOD_MS);
         let limited = self.clone();
+        let (never, ticks) = std::sync::mpsc::channel::<()>();
         let told = telling.spawn(move || {
+            let _never = never;
             loop {
-                std::thread::sleep(period);
+                // Nobody sends: it is the timer.
+                ticks.recv_timeout(period).ok();
                 limited.tells();
             }
         });

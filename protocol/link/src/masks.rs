@@ -95,8 +95,8 @@ impl MaskKey {
         })
     }
 
-    /// Adds this site's masks to `bits`, modulo 2. Uses the key up: two different tables under one mask would tell their
-    /// difference.
+    /// Adds this site's masks to `bits`, modulo 2. Uses the key up: two different tables under one mask would tell
+    /// their difference.
     ///
     /// # Errors
     /// This key is not among `keys`, or one of the others is none.

@@ -40,7 +40,8 @@ fn a_search_has_one_text_and_only_that_is_read() {
 
 #[test]
 fn what_no_site_could_answer_is_no_search() {
-    let broken: Vec<(&str, fn(&mut SearchDocument))> = vec![
+    type Breaks = fn(&mut SearchDocument);
+    let broken: Vec<(&str, Breaks)> = vec![
         ("text", |d| d.text = "  ".into()),
         ("text", |d| d.text = "a ".repeat(SEARCH_WORDS_MAX + 1)),
         ("text", |d| d.text = "a".repeat(SEARCH_TEXT_BYTES_MAX + 1)),

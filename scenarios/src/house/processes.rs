@@ -237,7 +237,8 @@ fn command(role: Role, arguments: &[&OsStr]) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// Waits for a command; its output is what it printed, or all that it said if it failed. Its input stays open until then.
+/// Waits for a command; its output is what it printed, or all that it said if it failed. Its input stays open until
+/// then.
 fn finish(mut child: Child) -> std::io::Result<Result<String, String>> {
     let input = child.stdin.take();
     let output = child.wait_with_output()?;

@@ -20,7 +20,7 @@
 //! | [`certificate`] | requests, certificates, signatures | only what the authority or the member signed is believed |
 //! | [`table`] | schemas, CSV, NDJSON | rows are counted whole; a table is the same in both formats |
 //! | [`state`] | tensors of a run | one file is opened: the one that the journal remembers |
-//! | [`collection`] | mappings of text collections, their records | what is read twice is read alike; no reason without a record |
+//! | [`collection`] | mappings, and the records of their sources | what is read twice is read alike |
 //! | [`settings`] | the coordinator's configuration | every number within its limit |
 //!
 //! Deliberately absent: `node.toml`, whose types burn comes with (the test `corpora` reads it), the chunk headers that

@@ -138,6 +138,17 @@ fn breaks(founded: &Founded, undisturbed: &Undisturbed, breakage: &Breakage, err
             has_connected(process, lives + 1);
         }
     }
+    let journal_broke = breakage.then == Consequence::RunWaits;
+    if error != STARTED_ANEW && journal_broke {
+        let process = victim(&mut house, breakage.victim);
+        eventually("it begins anew by itself", || {
+            process.log().contains("beginning anew").then_some(())
+        });
+        // Meanwhile it has no room for anybody.
+        eventually("the coordinator answers", || {
+            (house.ada.types("run list").exit == 0).then_some(())
+        });
+    }
     let run_id = house.submits_again();
     if breakage.then == Consequence::RunFails {
         // A node that goes on by itself may be on its way back still.

@@ -383,10 +383,14 @@ macro_rules! breakages {
     };
 }
 
-/// Storage that a node needs. The run needs both sites, so it fails.
-pub(crate) const NODE_STORAGE: &[Breakage] = &breakages! { Node, RunFails:
+/// Before a run has begun, it waits for a site that cannot write down what it admits, until its admission ends.
+const NODE_ADMISSION: [Breakage; 1] = breakages! { Node, RunWaits:
     "node: admission's reserve, written" via None
         => first(WRITE, On::Journal), names "00000000000000000000.journal";
+};
+
+/// Storage that a node needs in a round. The run needs both sites, so it fails.
+const NODE_ROUNDS: [Breakage; 8] = breakages! { Node, RunFails:
     "node: update's reserve, written" via Some(IN_ROUND[0])
         => first(WRITE, On::Journal), names "00000000000000000000.journal";
     "node: update's reserve, synced" via Some(IN_ROUND[0])
@@ -403,6 +407,12 @@ pub(crate) const NODE_STORAGE: &[Breakage] = &breakages! { Node, RunFails:
         => first(SYNC, On::KeptDraft(0)), names "local-000002.partial";
     "node: local values, renamed" via None
         => first(RENAME, On::KeptDraft(0)), names "local-000002.partial";
+};
+
+pub(crate) const NODE_STORAGE: &[Breakage] = {
+    let [a] = NODE_ADMISSION;
+    let [b, c, d, e, f, g, h, i] = NODE_ROUNDS;
+    &[a, b, c, d, e, f, g, h, i]
 };
 
 /// A journal that a coordinator needs: without it not even the run's end can be written down.

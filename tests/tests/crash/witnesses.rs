@@ -206,11 +206,15 @@ fn ends_well(house: &House, undisturbed: &Undisturbed) -> Result<(), String> {
         if site.node.log().contains("answers nothing any more") {
             return Err(format!("{} is taken for set back", site.name));
         }
-        let mut kept = 0;
-        let damaged = read_checkpoints(&own_checkpoints(house, at), |_| kept += 1).unwrap();
-        if !damaged.is_empty() || kept == 0 {
+        // The next one comes within a second or two, also where the run was over before.
+        let damaged = eventually("a site keeps its own checkpoints", || {
+            let mut kept = 0;
+            let damaged = read_checkpoints(&own_checkpoints(house, at), |_| kept += 1).unwrap();
+            (kept > 0).then_some(damaged)
+        });
+        if !damaged.is_empty() {
             return Err(format!(
-                "{} keeps {kept} checkpoints; damaged: {damaged:?}",
+                "{} has damaged checkpoints: {damaged:?}",
                 site.name
             ));
         }

@@ -200,10 +200,6 @@ impl Hospital {
         self.node.as_ref().unwrap()
     }
 
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     /// The process ends and starts again.
     pub(crate) fn restarts(&mut self) {
         self.node = None;

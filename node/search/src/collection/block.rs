@@ -8,8 +8,8 @@
 //!  14  4   bytes of the body
 //! pieces   16 KiB of the body each, the last one shorter, each followed by its tag of 16 bytes
 //! body     columns (2), each: name (2 + n), kind (1); then the documents, each: id (2 + n), patient (2 + n), digest
-//!          (32), title (2 + n), date (5), a value for each column, passages (4), each: row (4), text (4 + n); a date is
-//!          its kind (1: none, day, year) and its number (4); a value is its kind (1: none, words, number, date) and
+//!          (32), title (2 + n), date (5), a value for each column, passages (4), each: row (4), text (4 + n); a date
+//!          is its kind (1: none, day, year) and its number (4); a value is its kind (1: none, words, number, date) and
 //!          what it holds; numbers are little-endian
 //! ```
 

@@ -34,16 +34,17 @@ pub enum Redaction {
     None,
 }
 
-/// Which near-duplicates are dropped. Where nothing is written, what two documents share stays for each of them: a count
-/// misses no patient, an erasure takes nothing of another document along, and sites together find what one pool would.
+/// Which near-duplicates are dropped. Where nothing is written, what two documents share stays for each of them: a
+/// count misses no patient, an erasure takes nothing of another document along, and sites together find what one pool
+/// would.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Duplicates {
     /// A passage that nearly equals an earlier one of the same document is dropped.
     #[default]
     OfDocument,
-    /// Also one of an earlier document of the same patient. What was dropped comes back when its own document is changed,
-    /// not when the earlier one goes.
+    /// Also one of an earlier document of the same patient. What was dropped comes back when its own document is
+    /// changed, not when the earlier one goes.
     OfPatient,
     /// Also one of any earlier document; with the same limit.
     OfCollection,

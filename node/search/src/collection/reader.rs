@@ -283,8 +283,8 @@ impl Collection {
         Ok(similarity)
     }
 
-    /// The document of a row, and which of its passages it is: what equal hits of several sites are ordered by. Opens no
-    /// text.
+    /// The document of a row, and which of its passages it is: what equal hits of several sites are ordered by. Opens
+    /// no text.
     #[must_use]
     pub fn document_of(&self, row: RowId) -> Option<(&str, u32)> {
         let (entry, at) = self.entry_of(row)?;
@@ -299,12 +299,11 @@ impl Collection {
         let Some((entry, at)) = self.entry_of(row) else {
             return Ok(None);
         };
-        let (file, place) = match (
+        let (Some(file), Some(place)) = (
             self.files.get(entry.file as usize),
             self.places.get(at as usize),
-        ) {
-            (Some(file), Some(place)) => (file, place),
-            _ => return Ok(None),
+        ) else {
+            return Ok(None);
         };
         let open = |place| {
             let text = file

@@ -24,8 +24,8 @@ pub struct Upkept {
 
 /// Joins small files and rids the collection in `folder` of all that was erased `erase_within_ms` ago or earlier: of
 /// its texts, its vectors and the keys that sealed them. The only call that a timer needs; it costs next to nothing
-/// where nothing is to be done, and may be stopped anywhere. `None` where there is no collection, nothing is to be done,
-/// or an ingest is at work, which does the same at its end.
+/// where nothing is to be done, and may be stopped anywhere. `None` where there is no collection, nothing is to be
+/// done, or an ingest is at work, which does the same at its end.
 ///
 /// # Errors
 /// Files that cannot be read or written.

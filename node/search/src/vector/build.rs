@@ -55,7 +55,8 @@ impl Default for BuildSettings {
     }
 }
 
-/// The graph over the rows of `codes`, by the distances of their codes. Blocks for as long as it takes, on a thread of its own.
+/// The graph over the rows of `codes`, by the distances of their codes. Blocks for as long as it takes, on a thread of
+/// its own.
 pub(super) fn build(codes: &Codes, settings: BuildSettings) -> Result<Graph, VectorError> {
     let (firsts, twins) = without_twins(codes);
     let handles: Vec<Handle<'_>> = firsts

@@ -1,7 +1,7 @@
 //! Vectors in short: one byte a coordinate. Candidates are found by them.
 //!
-//! How far each row lies from what its codes say is kept, and so it is known how far a product by codes can lie from the
-//! exact one. Who looks at every row that could be among the best loses nothing by the codes.
+//! How far each row lies from what its codes say is kept, and so it is known how far a product by codes can lie from
+//! the exact one. Who looks at every row that could be among the best loses nothing by the codes.
 
 use super::kernel;
 use super::top::Scored;

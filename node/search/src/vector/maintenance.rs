@@ -32,17 +32,17 @@ struct Kept {
 }
 
 impl SegmentedIndex {
-    /// What is to be done in the background: joins small segments, gives long ones a graph, and rewrites those with rows
-    /// erased `erase_within_ms` ago or earlier, until nothing is left to do.
+    /// What is to be done in the background: joins small segments, gives long ones a graph, and rewrites those with
+    /// rows erased `erase_within_ms` ago or earlier, until nothing is left to do.
     ///
     /// The only call that a timer needs. Searches and changes go on meanwhile; one maintenance runs at a time, and a
     /// second call waits for it. It may be stopped anywhere: the next one begins again from what is published.
     ///
     /// A row erased at `t` is gone when the first call with `now` ≥ `t + erase_within_ms` returns: from every file that
     /// the manifest names, and with the old file its key, so that what the disk still keeps of it cannot be read. For a
-    /// deadline of a day and a timer of an hour, give 22 hours: one for the timer and one for the rewriting, which takes
-    /// as long as building the segment's graph. [`IndexFigures::oldest_erasure`] shows whether it keeps up. Zero erases
-    /// at once.
+    /// deadline of a day and a timer of an hour, give 22 hours: one for the timer and one for the rewriting, which
+    /// takes as long as building the segment's graph. [`IndexFigures::oldest_erasure`] shows whether it keeps up. Zero
+    /// erases at once.
     ///
     /// [`IndexFigures::oldest_erasure`]: super::IndexFigures
     ///

@@ -228,10 +228,8 @@ impl SegmentedIndex {
             }
             let file = ledger.take_file();
             let stored = self.store(codes, None, file, &|visit| {
-                let vectors = change.added.iter();
-                vectors
-                    .map(|(_, vector)| visit(vector.coordinates()))
-                    .collect()
+                let mut vectors = change.added.iter();
+                vectors.try_for_each(|(_, vector)| visit(vector.coordinates()))
             })?;
             segments.push(Arc::new(stored));
         }

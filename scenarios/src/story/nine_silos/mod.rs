@@ -225,11 +225,14 @@ fn with_everybody(consortium: &Consortium, asked_for: &Wishes) -> Result<Finding
     Ok(findings)
 }
 
+/// What was ingested in one folder: each collection by name.
+type InFolder = Vec<(&'static str, Ingested)>;
+
 /// Every site in its own folder, then one folder with everything.
 fn everybody_ingests(
     consortium: &Consortium,
     asked_for: &Wishes,
-) -> Result<Vec<(&'static str, Vec<(&'static str, Ingested)>)>, StoryError> {
+) -> Result<Vec<(&'static str, InFolder)>, StoryError> {
     let holdings = &asked_for.holdings;
     let (of_site, of_centre) = (
         of_site(asked_for.sentences.as_deref()),
@@ -276,13 +279,13 @@ fn everybody_ingests(
 }
 
 /// A site's folder with its rows, ingested.
-fn sets_up<'a>(
+fn sets_up(
     consortium: &Consortium,
     name: &'static str,
     declared: &[Declared<'_>],
-    rows: &mut dyn Iterator<Item = &'a Row>,
+    rows: &mut dyn Iterator<Item = &Row>,
     work: &mut Work,
-) -> Result<Vec<(&'static str, Ingested)>, StoryError> {
+) -> Result<InFolder, StoryError> {
     consortium.set_up(&Site {
         name,
         officers: &[],

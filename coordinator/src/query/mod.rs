@@ -28,10 +28,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use consilium_link::verify_query;
 use consilium_protocol::message::{
-    AnsweredBy, Noise, QueryResult, Request, Response, SignedQuery, SiteAnswer,
+    AnsweredBy, Missing, Noise, QueryResult, Request, Response, SignedQuery, SiteAnswer,
 };
 use consilium_protocol::query::{Query, Statistic};
-use consilium_protocol::{MemberName, Refusal, RefusalCode, Role, SiteName};
+use consilium_protocol::{Digest, MemberName, Refusal, RefusalCode, Role, SiteName};
 
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::event::Event;
@@ -126,19 +126,35 @@ pub async fn ask(
             result_of(&query, coverage)
         }
     };
-    let answered = Event::QueryAnswered {
-        query: query.digest(),
+    let answered = answered_event(
+        query.digest(),
+        caller,
+        &result.answered,
+        &result.refused,
+        &result.missing,
+    );
+    coordinator.record(answered).await?;
+    Ok(Ok(result))
+}
+
+/// What the journal keeps of a question's end.
+fn answered_event(
+    query: Digest,
+    caller: &Caller,
+    answered: &[AnsweredBy],
+    refused: &[(SiteName, Refusal)],
+    missing: &[(SiteName, Missing)],
+) -> Event {
+    Event::QueryAnswered {
+        query,
         researcher: caller.name.clone(),
-        answered: result.answered.iter().map(|by| by.site.clone()).collect(),
-        refused: result
-            .refused
+        answered: answered.iter().map(|by| by.site.clone()).collect(),
+        refused: refused
             .iter()
             .map(|(site, refusal)| (site.clone(), refusal.code))
             .collect(),
-        missing: result.missing.iter().cloned().collect(),
-    };
-    coordinator.record(answered).await?;
-    Ok(Ok(result))
+        missing: missing.iter().cloned().collect(),
+    }
 }
 
 /// A site's table, if it is one to this query.

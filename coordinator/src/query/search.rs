@@ -17,7 +17,7 @@ use consilium_protocol::{Digest, Refusal, RefusalCode, SiteName};
 
 use super::fanout::Coverage;
 use super::holders::SITES_ASKED_MAX;
-use super::{are_enrolled, gather, merge, sites_of};
+use super::{answered_event, are_enrolled, gather, merge, sites_of};
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::event::Event;
 use crate::session::Caller;
@@ -74,17 +74,13 @@ pub async fn search(
     let answer = |response| answer_to(&search, response);
     let coverage = gather(coordinator, sites, timeout_ms, request, answer).await;
     let result = result_of(coordinator, &search, coverage);
-    let answered = Event::QueryAnswered {
-        query: search.digest(),
-        researcher: caller.name.clone(),
-        answered: result.answered.iter().map(|by| by.site.clone()).collect(),
-        refused: result
-            .refused
-            .iter()
-            .map(|(site, refusal)| (site.clone(), refusal.code))
-            .collect(),
-        missing: result.missing.iter().cloned().collect(),
-    };
+    let answered = answered_event(
+        search.digest(),
+        caller,
+        &result.answered,
+        &result.refused,
+        &result.missing,
+    );
     coordinator.record(answered).await?;
     Ok(Ok(result))
 }

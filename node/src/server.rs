@@ -78,11 +78,8 @@ async fn stay_connected(
     let seed = Digest::of(node.site.as_str().as_bytes()).0;
     let mut backoff = Backoff::new(u64::from(seed[0]) << 8 | u64::from(seed[1]));
     loop {
-        let attempt = tokio::select! {
-            attempt = connect_and_attend(node, &mut backoff) => attempt,
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
-        };
-        match attempt {
+        match connect_and_attend(node, &mut backoff, &mut shutdown).await {
+            Ok(Closed::ByUs) if *shutdown.borrow() => return Ok(()),
             Ok(closed) => tracing::warn!(cause = %closed, "disconnected; dialling again"),
             Err(error) if needs_a_person(&error) => {
                 return Err(NodeError::System {
@@ -113,21 +110,25 @@ fn needs_a_person(error: &DialError) -> bool {
     )
 }
 
-/// One connection from its handshake to its end; says why it ended.
-async fn connect_and_attend(node: &Arc<Node>, backoff: &mut Backoff) -> Result<Closed, DialError> {
+/// One connection from its handshake to its end; says why it ended. Asked to shut down, it tells the coordinator so:
+/// one that is not told waits for the idle limit before it takes this node's place for free.
+async fn connect_and_attend(
+    node: &Arc<Node>,
+    backoff: &mut Backoff,
+    shutdown: &mut watch::Receiver<bool>,
+) -> Result<Closed, DialError> {
     let dialer = Dialer::member(node.credentials(), LinkLimits::default());
-    let connection = dialer.dial(&node.config.coordinator).await?;
+    let connection = tokio::select! {
+        dialled = dialer.dial(&node.config.coordinator) => dialled?,
+        _ = shutdown.wait_for(|stop| *stop) => return Ok(Closed::ByUs),
+    };
     let began = tokio::time::Instant::now();
-    let closed = match hello(node, &connection).await {
-        Ok(welcome) => {
-            tokio::spawn(witnessed(node.clone(), connection.clone(), welcome));
-            attend(node, &connection).await
-        }
-        Err(LinkError::Closed(closed)) => closed,
-        Err(error) => {
-            tracing::warn!(%error, "the coordinator did not answer our hello");
-            connection.close(CloseCode::Done, "no answer to hello");
-            connection.closed().await
+    let closed = tokio::select! {
+        closed = greet_and_attend(node, &connection) => closed,
+        _ = shutdown.wait_for(|stop| *stop) => {
+            let code = CloseCode::ShuttingDown;
+            connection.close_and_tell(code, "the node is shutting down").await;
+            return Ok(Closed::ByUs);
         }
     };
     if began.elapsed() >= Duration::from_millis(STEADY_MS) {
@@ -144,6 +145,21 @@ async fn connect_and_attend(node: &Arc<Node>, backoff: &mut Backoff) -> Result<C
         });
     }
     Ok(closed)
+}
+
+async fn greet_and_attend(node: &Arc<Node>, connection: &Connection) -> Closed {
+    match hello(node, connection).await {
+        Ok(welcome) => {
+            tokio::spawn(witnessed(node.clone(), connection.clone(), welcome));
+            attend(node, connection).await
+        }
+        Err(LinkError::Closed(closed)) => closed,
+        Err(error) => {
+            tracing::warn!(%error, "the coordinator did not answer our hello");
+            connection.close(CloseCode::Done, "no answer to hello");
+            connection.closed().await
+        }
+    }
 }
 
 /// Compares the journal with what was witnessed of it, then has it witnessed on, until the connection ends.

@@ -1,6 +1,9 @@
 //! Who wants what, with which data, and what the site knows about it.
 
+use std::collections::BTreeSet;
+
 use consilium_privacy::{Account, Cost};
+use consilium_protocol::query::Filter;
 use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose, Role, RunId};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +123,8 @@ pub struct Facts {
     pub cohort_patients: Option<u64>,
     /// Patients that its filter leaves out; where it is not said, the rest of the data set.
     pub complement_patients: Option<u64>,
+    /// What the ask's filter is about.
+    pub filter: FilterFacts,
     /// What the ask would cost each patient at most.
     pub cost: Cost,
     /// What was spent before.
@@ -140,8 +145,37 @@ struct Written {
     cohort_step: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     complement_step: Option<u64>,
+    #[serde(default, skip_serializing_if = "FilterFacts::is_none")]
+    filter: FilterFacts,
     #[serde(default, skip_serializing_if = "Cost::is_none")]
     cost: Cost,
+}
+
+/// What a filter is about, without what it compares with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FilterFacts {
+    /// Columns of the data set or collection that it names; those that are not there say nothing.
+    pub columns: BTreeSet<String>,
+    /// How many conditions it joins.
+    pub conditions: u16,
+}
+
+impl FilterFacts {
+    /// Of a filter over what has such columns.
+    #[must_use]
+    pub fn of(filter: Option<&Filter>, has_column: impl Fn(&str) -> bool) -> Self {
+        let conditions = filter.map(Filter::conditions).unwrap_or_default();
+        let known = conditions.iter().filter(|column| has_column(column));
+        Self {
+            columns: known.map(ToString::to_string).collect(),
+            conditions: u16::try_from(conditions.len()).unwrap_or(u16::MAX),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl From<Facts> for Written {
@@ -153,6 +187,7 @@ impl From<Facts> for Written {
             parameters: facts.parameters,
             noisy_update: facts.noisy_update,
             dataset_patients: facts.dataset_patients,
+            filter: facts.filter,
             cost: facts.cost,
         }
     }
@@ -167,6 +202,7 @@ impl From<Written> for Facts {
             dataset_patients: written.dataset_patients,
             cohort_patients: written.cohort_step,
             complement_patients: written.complement_step,
+            filter: written.filter,
             cost: written.cost,
             spent: Spent::default(),
         }

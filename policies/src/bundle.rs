@@ -110,6 +110,10 @@ pub struct Dataset {
     pub repeats: Repeats,
     /// What is taken out of text.
     pub redaction: Redaction,
+    /// The columns by which questions and searches may filter; all of them where none is named.
+    pub filter_columns: Option<BTreeSet<String>>,
+    /// Most conditions that the filter of a search of records may join.
+    pub filter_conditions: u16,
     /// What all projects together may spend.
     pub budget: Option<Budget>,
     /// What may be spent on each patient.

@@ -11,7 +11,7 @@ use consilium_privacy::{Account, Cost};
 use consilium_protocol::{DatasetName, Digest, MemberName, ProjectName, Purpose, Role};
 use serde::Deserialize;
 
-use crate::ask::{Action, Ask, Facts, Researcher, Spent, StatisticKind};
+use crate::ask::{Action, Ask, Facts, FilterFacts, Researcher, Spent, StatisticKind};
 use crate::bundle::{Bundle, BundleError, Problem, Release, RuleId, text_of};
 use crate::day::Day;
 use crate::decide::{Verdict, decide};
@@ -66,6 +66,11 @@ struct CaseDocument {
     patients: Option<u64>,
     /// Patients that the question's filter leaves.
     cohort: Option<u64>,
+    /// Columns that its filter is about.
+    #[serde(default)]
+    filter_columns: BTreeSet<String>,
+    /// Conditions that its filter joins; left out, one for each of the columns.
+    filter_conditions: Option<u16>,
     /// What it would cost.
     cost_epsilon: Option<f64>,
     /// What the project spent before.
@@ -276,6 +281,12 @@ impl CaseDocument {
             dataset_patients: self.patients,
             cohort_patients: self.cohort,
             complement_patients: None,
+            filter: FilterFacts {
+                columns: self.filter_columns.clone(),
+                conditions: self
+                    .filter_conditions
+                    .unwrap_or(u16::try_from(self.filter_columns.len()).unwrap_or(u16::MAX)),
+            },
             cost: cost(self.cost_epsilon)?,
             spent: Spent {
                 project: spent(self.project_spent_epsilon)?,

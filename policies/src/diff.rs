@@ -295,6 +295,36 @@ fn budget(
     number(changes, what.to_owned(), told(before), told(after), more);
 }
 
+fn filters(
+    changes: &mut Vec<String>,
+    what: &impl Fn(&str) -> String,
+    before: &Dataset,
+    after: &Dataset,
+) {
+    let columns = |dataset: &Dataset| match &dataset.filter_columns {
+        None => "any column".to_owned(),
+        Some(columns) => {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            format!("[{}]", columns.join(", "))
+        }
+    };
+    let more = match (&before.filter_columns, &after.filter_columns) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(before), Some(after)) => !after.is_subset(before),
+    };
+    let (was, is) = (columns(before), columns(after));
+    number(changes, what("filter-columns"), was, is, more);
+    let conditions = (before.filter_conditions, after.filter_conditions);
+    number(
+        changes,
+        what("filter-conditions"),
+        conditions.0,
+        conditions.1,
+        conditions.1 > conditions.0,
+    );
+}
+
 fn of_datasets(name: &DatasetName, before: &Dataset, after: &Dataset, changes: &mut Vec<String>) {
     let what = |field: &str| format!("data set `{name}`, {field}");
     let floor = (before.floor_patients, after.floor_patients);
@@ -338,6 +368,7 @@ fn of_datasets(name: &DatasetName, before: &Dataset, after: &Dataset, changes: &
         words.1,
         redaction.1 < redaction.0,
     );
+    filters(changes, &what, before, after);
     let until = |dataset: &Dataset| {
         dataset
             .until

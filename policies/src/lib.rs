@@ -40,7 +40,7 @@ pub mod rules;
 pub mod signed;
 pub mod terms;
 
-pub use ask::{Action, Activity, Ask, Facts, Researcher, Spent, StatisticKind};
+pub use ask::{Action, Activity, Ask, Facts, FilterFacts, Researcher, Spent, StatisticKind};
 pub use bundle::{Bundle, BundleError, Dataset, Release, Rule, RuleId};
 pub use cases::Cases;
 pub use check::{Finding, Severity, check};

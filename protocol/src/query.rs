@@ -7,13 +7,13 @@
 //! | [`parse`] | the same from what a person types |
 //! | [`statistic`] | what is counted, and the cells of its answer |
 //! | [`budget`] | the other question: what a project has left |
-//! | `canonical` | one text for one question |
+//! | [`canonical`] | one text for one question |
 //! | [`limits`] | how much of everything |
 //!
 //! There is no nonce: the same question is the same text, and a site answers it once.
 
 pub mod budget;
-pub(crate) mod canonical;
+pub mod canonical;
 pub mod filter;
 pub mod limits;
 pub mod parse;
@@ -24,11 +24,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use budget::BudgetQuestion;
+pub use canonical::{Canonical, Document};
 pub use filter::{Comparison, Filter, Literal, Membership, Operator};
 pub use parse::FilterError;
 pub use statistic::{Bins, Cells, Statistic};
 
-use crate::digest::Digest;
 use crate::ids::{DatasetName, ProjectName, Purpose, SiteName};
 use crate::limits::PARTICIPANTS_MAX;
 use limits::{
@@ -37,12 +37,7 @@ use limits::{
 };
 
 /// A query, parsed and checked, in its one canonical form.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Query {
-    document: QueryDocument,
-    text: String,
-    digest: Digest,
-}
+pub type Query = Canonical<QueryDocument>;
 
 /// A query as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,66 +96,9 @@ pub enum QueryError {
     },
 }
 
-impl Query {
-    /// The query that says this.
-    ///
-    /// # Errors
-    /// Which field is impossible or over its limit.
-    pub fn new(document: QueryDocument) -> Result<Self, QueryError> {
-        document.check()?;
-        let document = document.canonical();
-        // De Morgan's laws make terms of joints: the limits hold of the canonical form too.
-        document.check()?;
-        let text = canonical::text(&document)?;
-        if text.len() > QUERY_BYTES_MAX {
-            return Err(QueryError::TooLong { bytes: text.len() });
-        }
-        Ok(Self {
-            digest: Digest::of(text.as_bytes()),
-            document,
-            text,
-        })
-    }
+impl Document for QueryDocument {
+    const BYTES_MAX: usize = QUERY_BYTES_MAX;
 
-    /// Reads a query as it came from the network: canonical JSON, byte for byte.
-    ///
-    /// # Errors
-    /// What is wrong with it, by field.
-    pub fn parse(text: &[u8]) -> Result<Self, QueryError> {
-        if text.len() > QUERY_BYTES_MAX {
-            return Err(QueryError::TooLong { bytes: text.len() });
-        }
-        let json = std::str::from_utf8(text).map_err(|_| QueryError::NotText)?;
-        let document = serde_json::from_str(json).map_err(|error| QueryError::Syntax {
-            message: error.to_string(),
-        })?;
-        let query = Self::new(document)?;
-        if query.text != json {
-            return Err(QueryError::NotCanonical);
-        }
-        Ok(query)
-    }
-
-    /// What it asks.
-    #[must_use]
-    pub fn document(&self) -> &QueryDocument {
-        &self.document
-    }
-
-    /// The canonical text: JSON with sorted keys and no spaces. This is what is signed.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// SHA-256 of the canonical text.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-}
-
-impl QueryDocument {
     fn canonical(mut self) -> Self {
         self.filter = self.filter.map(Filter::canonical);
         self.statistic = self.statistic.canonical();
@@ -181,7 +119,9 @@ impl QueryDocument {
             None => Ok(()),
         }
     }
+}
 
+impl QueryDocument {
     /// Every site's masks are made with every other one's, so who takes part is part of the question; and what hides a
     /// patient's cell are coins, which have an ε.
     fn check_distinct(&self) -> Result<(), QueryError> {

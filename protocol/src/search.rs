@@ -15,11 +15,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::ids::{DatasetName, ProjectName, Purpose, SiteName};
 use crate::limits::PARTICIPANTS_MAX;
 use crate::query::limits::{CELLS_MAX, COLUMN_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::query::{Accuracy, Filter, QueryError, canonical};
+use crate::query::{Accuracy, Canonical, Document, Filter, QueryError};
 
 /// What is searched for. A passage has some 2 KB, and nothing is compared with more than one.
 pub const SEARCH_TEXT_BYTES_MAX: usize = 4 * 1024;
@@ -38,12 +37,7 @@ pub const HITS_MAX: usize = 100;
 pub const RANK_DEPTH: usize = 100;
 
 /// A search, parsed and checked, in its one canonical form.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Search {
-    document: SearchDocument,
-    text: String,
-    digest: Digest,
-}
+pub type Search = Canonical<SearchDocument>;
 
 /// A search as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -107,66 +101,9 @@ pub enum Ranking {
     Both,
 }
 
-impl Search {
-    /// The search that says this.
-    ///
-    /// # Errors
-    /// Which field is impossible or over its limit.
-    pub fn new(document: SearchDocument) -> Result<Self, QueryError> {
-        document.check()?;
-        let document = document.canonical();
-        // A filter's negation adds terms.
-        document.check()?;
-        let text = canonical::text(&document)?;
-        if text.len() > SEARCH_BYTES_MAX {
-            return Err(QueryError::TooLong { bytes: text.len() });
-        }
-        Ok(Self {
-            digest: Digest::of(text.as_bytes()),
-            document,
-            text,
-        })
-    }
+impl Document for SearchDocument {
+    const BYTES_MAX: usize = SEARCH_BYTES_MAX;
 
-    /// Reads a search as it came from the network: canonical JSON, byte for byte.
-    ///
-    /// # Errors
-    /// What is wrong with it, by field.
-    pub fn parse(text: &[u8]) -> Result<Self, QueryError> {
-        if text.len() > SEARCH_BYTES_MAX {
-            return Err(QueryError::TooLong { bytes: text.len() });
-        }
-        let json = std::str::from_utf8(text).map_err(|_| QueryError::NotText)?;
-        let document = serde_json::from_str(json).map_err(|error| QueryError::Syntax {
-            message: error.to_string(),
-        })?;
-        let search = Self::new(document)?;
-        if search.text != json {
-            return Err(QueryError::NotCanonical);
-        }
-        Ok(search)
-    }
-
-    /// What it asks.
-    #[must_use]
-    pub fn document(&self) -> &SearchDocument {
-        &self.document
-    }
-
-    /// The canonical text: JSON with sorted keys and no spaces. This is what is signed.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// SHA-256 of the canonical text.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-}
-
-impl SearchDocument {
     fn canonical(mut self) -> Self {
         self.text = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.filter = self.filter.map(Filter::canonical);

@@ -43,7 +43,7 @@ enum Story {
     #[command(
         after_help = "Example:\n  cargo run -p consilium-scenarios -- compliance-officer --keep officer"
     )]
-    ComplianceOfficer(ComplianceOfficer),
+    ComplianceOfficer(Played),
     /// Nine sites search MedQuAD together as well as one place would, and what each privacy stage costs of it.
     #[command(
         after_help = "Example:\n  cargo run -p consilium-scenarios -- nine-silos --sample 200 --json nine.json\n  \
@@ -54,17 +54,7 @@ enum Story {
     #[command(
         after_help = "Example:\n  cargo run -p consilium-scenarios -- patient-like-mine --keep patient"
     )]
-    PatientLikeMine(PatientLikeMine),
-}
-
-#[derive(Args)]
-struct PatientLikeMine {
-    /// Write every figure into this file, too.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// A new folder in which everything stays, to look further; a temporary one when left out.
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
+    PatientLikeMine(Played),
 }
 
 #[derive(Args)]
@@ -105,7 +95,7 @@ fn sample(text: &str) -> Result<Sample, String> {
 }
 
 #[derive(Args)]
-struct ComplianceOfficer {
+struct Played {
     /// Write every figure into this file, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -142,19 +132,13 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         }) => heart_disease(options),
         Ok(Arguments {
             story: Story::ComplianceOfficer(options),
-        }) => story::compliance_officer::tell(&story::compliance_officer::Options {
-            json: options.json,
-            keep: options.keep,
-        }),
+        }) => story::compliance_officer::PLAY.tell(&played(options)),
         Ok(Arguments {
             story: Story::NineSilos(options),
         }) => nine_silos(options),
         Ok(Arguments {
             story: Story::PatientLikeMine(options),
-        }) => story::patient_like_mine::tell(&story::patient_like_mine::Options {
-            json: options.json,
-            keep: options.keep,
-        }),
+        }) => story::patient_like_mine::PLAY.tell(&played(options)),
         Err(error) => return explain(&error),
     };
     match told {
@@ -163,6 +147,13 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             writeln!(std::io::stderr(), "error: {error}").ok();
             ExitCode::FAILURE
         }
+    }
+}
+
+fn played(options: Played) -> story::play::Options {
+    story::play::Options {
+        json: options.json,
+        keep: options.keep,
     }
 }
 

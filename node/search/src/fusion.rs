@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::vector::RowId;
+use consilium_protocol::search::merge::RECIPROCAL_RANK_CONSTANT;
 
-/// The constant that the authors of reciprocal rank fusion found to do well everywhere.
-pub const RANK_CONSTANT: f64 = 60.0;
+use crate::vector::RowId;
 
 /// Reciprocal rank fusion: a row's score is the sum of 1 / (`constant` + rank) over the lists that have it, ranks
 /// counting from 1 (Cormack, Clarke, Buettcher, SIGIR 2009, §2). Best first, equal ones by row. A row that stands in a
 /// list twice counts where it stands first. A `constant` below 0 counts as 0, one that is no number as
-/// [`RANK_CONSTANT`].
+/// [`RECIPROCAL_RANK_CONSTANT`].
 #[must_use]
 pub fn reciprocal_rank(lists: &[&[RowId]], constant: f64) -> Vec<(RowId, f64)> {
     let constant = if constant.is_nan() {
-        RANK_CONSTANT
+        RECIPROCAL_RANK_CONSTANT
     } else {
         constant.max(0.0)
     };
@@ -43,7 +42,7 @@ mod tests {
     }
 
     fn order(lists: &[&[RowId]]) -> Vec<u32> {
-        reciprocal_rank(lists, RANK_CONSTANT)
+        reciprocal_rank(lists, RECIPROCAL_RANK_CONSTANT)
             .into_iter()
             .map(|(row, _)| row.0)
             .collect()

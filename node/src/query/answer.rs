@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use consilium_link::{IdentityError, verify_query};
-use consilium_policies::{Action, Ask, Facts, Researcher, StatisticKind};
+use consilium_policies::{Action, Ask, Facts, FilterFacts, Researcher, StatisticKind};
 use consilium_privacy::ledger::Cohort;
 use consilium_protocol::message::{SignedQuery, SiteAnswer};
 use consilium_protocol::query::{Query, QueryError, Statistic};
@@ -64,7 +64,7 @@ pub fn answer(
         Some(Ok(dataset)) => touched(node, dataset, &query, now)?.map_err(misfit),
     };
     let priced = price(&document.statistic, document.accuracy).map_err(no_price);
-    let (mut facts, touches) = known_of(dataset.as_ref(), touched.as_ref().ok());
+    let (mut facts, touches) = known_of(&query, dataset.as_ref(), touched.as_ref().ok());
     match (&touched, &priced) {
         (Ok(touched), Ok(_)) if !document.accuracy.is_noisy() => {
             facts.cohort_patients = Some(touched.patients.len());
@@ -118,6 +118,7 @@ pub(super) fn asked(
 
 /// What the policy and the ledger need to know, but for what the answer costs.
 pub(super) fn known_of(
+    query: &Query,
     dataset: Option<&Result<Arc<DataSet>, &DataError>>,
     touched: Option<&Touched<'_>>,
 ) -> (Facts, Touches) {
@@ -133,6 +134,9 @@ pub(super) fn known_of(
         Some(Ok(dataset)) => {
             facts.dataset_records = Some(dataset.table().rows() as u64);
             facts.dataset_patients = Some(dataset.patient_count().into());
+            facts.filter = FilterFacts::of(query.document().filter.as_ref(), |name| {
+                dataset.table().column(name).is_some()
+            });
             touches.dataset_version = dataset.version();
         }
     }

@@ -163,8 +163,11 @@ impl<'a> Question<'a> {
             Some(Ok(dataset)) => looked(node, dataset, query, now)?,
         };
         let price = sketch_price(query.document().accuracy).map_err(no_price);
-        let (mut facts, mut touches) =
-            known_of(dataset, looked.as_ref().ok().map(|looked| &looked.touched));
+        let (mut facts, mut touches) = known_of(
+            query,
+            dataset,
+            looked.as_ref().ok().map(|looked| &looked.touched),
+        );
         let looked = match (looked, price) {
             (Ok(looked), Ok(cost)) => {
                 facts.cost = cost;

@@ -1,10 +1,11 @@
 //! From a signed search to what the gate releases.
 
 use consilium_link::{IdentityError, verify_search};
-use consilium_policies::{Action, Ask, Facts, Researcher};
+use consilium_policies::{Action, Ask, Facts, FilterFacts, Researcher};
 use consilium_privacy::ledger::Cohort;
 use consilium_protocol::message::{Disclosed, PassageHit, SearchAnswer, SignedSearch};
 use consilium_protocol::query::QueryError;
+use consilium_protocol::search::merge::could_be_told;
 use consilium_protocol::search::{RANK_DEPTH, Ranking, Search, Wanted};
 use consilium_protocol::{Digest, Millis, Refusal, RefusalCode};
 use consilium_search::collection::PassageText;
@@ -286,48 +287,74 @@ impl Looking<'_> {
             Ranking::Vectors | Ranking::Words => wanted,
         };
         let collection = &self.open.collection;
-        let owner_of = |row| collection.document_of(row).map(|(document, _)| document);
-        let mut hits: Vec<PassageHit> = Vec::new();
+        let document_of = |row| collection.document_of(row).map(|(document, _)| document);
+        let mut ranked: Vec<(RowId, PassageHit)> = Vec::new();
         if ranking != Ranking::Words {
             let vector = self.vector()?;
             let near = |k| self.by_vector(&vector, k, rows);
-            for hit in one_of_each(depth, |hit: &Hit| owner_of(hit.row), near)? {
+            for hit in one_of_each(depth, |hit: &Hit| document_of(hit.row), near)? {
                 let similarity = Some(hit.similarity);
-                let found = self.public_hit(hit.row)?;
-                hits.push(PassageHit {
-                    similarity,
-                    ..found
-                });
+                let place = self.place_of(hit.row)?;
+                ranked.push((
+                    hit.row,
+                    PassageHit {
+                        similarity,
+                        ..place
+                    },
+                ));
             }
         }
         if ranking != Ranking::Vectors {
             let by_words = |k| collection.words(&document.text, k, rows);
-            let worded = one_of_each(depth, |hit: &lexical::Hit| owner_of(hit.row), by_words);
-            for hit in worded.map_err(WorkError::failed)? {
+            let owner_of = |hit: &lexical::Hit| document_of(hit.row);
+            let worded = one_of_each(depth, owner_of, by_words).map_err(WorkError::failed)?;
+            for hit in worded {
                 let words = Some(hit.score);
-                let is_known = |known: &&mut PassageHit| owner_of(hit.row) == Some(&known.document);
-                match hits.iter_mut().find(is_known) {
-                    Some(known) => known.words = words,
-                    None => hits.push(PassageHit {
-                        words,
-                        ..self.public_hit(hit.row)?
-                    }),
+                let place = self.place_of(hit.row)?;
+                match ranked
+                    .iter_mut()
+                    .find(|(_, known)| known.document == place.document)
+                {
+                    Some((_, known)) => known.words = words,
+                    None => ranked.push((hit.row, PassageHit { words, ..place })),
                 }
             }
         }
-        Ok(hits)
+        self.with_texts(ranked, ranking, wanted)
     }
 
-    fn public_hit(&self, row: RowId) -> Result<PassageHit, WorkError> {
-        let passage = self.passage(row)?;
+    /// Where a passage stands, without what it says.
+    fn place_of(&self, row: RowId) -> Result<PassageHit, WorkError> {
+        let place = self.open.collection.document_of(row);
+        let (document, passage) =
+            place.ok_or_else(|| WorkError::failed("a passage that was found is not there"))?;
         Ok(PassageHit {
-            document: passage.document,
-            passage: passage.number,
-            title: passage.title,
-            text: passage.text,
+            document: document.to_owned(),
+            passage,
+            title: String::new(),
+            text: String::new(),
             similarity: None,
             words: None,
         })
+    }
+
+    /// The texts of those that could be among the best of all sites; the others are there for their ranks.
+    fn with_texts(
+        &self,
+        ranked: Vec<(RowId, PassageHit)>,
+        ranking: Ranking,
+        wanted: usize,
+    ) -> Result<Vec<PassageHit>, WorkError> {
+        let (rows, mut hits): (Vec<RowId>, Vec<PassageHit>) = ranked.into_iter().unzip();
+        let told = could_be_told(&hits, ranking, wanted);
+        for ((row, hit), is_told) in rows.into_iter().zip(&mut hits).zip(told) {
+            if is_told {
+                let passage = self.passage(row)?;
+                hit.title = passage.title;
+                hit.text = passage.text;
+            }
+        }
+        Ok(hits)
     }
 
     pub(super) fn passage(&self, row: RowId) -> Result<PassageText, WorkError> {
@@ -393,10 +420,14 @@ impl Looking<'_> {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let figures = self.open.collection.figures();
+        let collection = &self.open.collection;
+        let figures = collection.figures();
         Facts {
             dataset_records: Some(figures.documents),
             dataset_patients: Some(figures.patients),
+            filter: FilterFacts::of(self.search.document().filter.as_ref(), |name| {
+                collection.columns().any(|(column, _)| column == name)
+            }),
             ..Facts::default()
         }
     }

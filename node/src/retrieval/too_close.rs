@@ -15,6 +15,11 @@ pub const SIGNIFICANCE: f64 = 0.01;
 /// Nearer than this, a text is another wording of the record at most.
 pub const COSINE_MAX: f32 = 0.95;
 
+/// Farther than this, a text that stands out is another text of an unusual subject: of 240 honest questions about clinical
+/// notes 15 % had such a nearest hit, and 3 % one that is nearer than this, while the tests together knew as many known
+/// notes as without this bar, to the last one (built-in encoder; the bar was chosen by these figures).
+pub const LEAD_COSINE_MIN: f32 = 0.7;
+
 /// Similarities besides the nearest from which the tail is judged.
 pub const TAIL: usize = 48;
 
@@ -33,7 +38,8 @@ pub fn withheld(similarities: &[f32]) -> usize {
         return similarities.len();
     }
     let scores: Vec<f64> = similarities.iter().map(|s| f64::from(*s)).collect();
-    usize::from(leads(&scores))
+    let is_near = similarities.first().is_some_and(|s| *s > LEAD_COSINE_MIN);
+    usize::from(is_near && leads(&scores))
 }
 
 /// Whether chance explains the first one's lead over the rest less than once in [`SIGNIFICANCE`]; of fewer than nine
@@ -61,15 +67,28 @@ pub fn leads(scores: &[f64]) -> bool {
 mod tests {
     use super::*;
 
-    /// Greatest first, of `n` pseudo-random values of a Gumbel-like upper tail.
-    fn honest(seed: u64, n: usize) -> Vec<f32> {
+    /// Numbers between 0 and 1.
+    fn uniform(seed: u64) -> impl FnMut() -> f64 {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut uniform = || {
+        move || {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
             (state >> 11) as f64 / (1_u64 << 53) as f64
-        };
+        }
+    }
+
+    /// Greatest first, of `n` values with an exponential tail, for which the test is exact but for the scale.
+    fn exponential(seed: u64, n: usize) -> Vec<f64> {
+        let mut uniform = uniform(seed);
+        let mut values: Vec<f64> = (0..n).map(|_| 0.25 - 0.08 * uniform().ln()).collect();
+        values.sort_by(|a, b| b.total_cmp(a));
+        values
+    }
+
+    /// Greatest first, of `n` values as the similarities of many texts spread.
+    fn honest(seed: u64, n: usize) -> Vec<f32> {
+        let mut uniform = uniform(seed);
         let mut normal = || {
             let sum: f64 = (0..12).map(|_| uniform()).sum();
             sum - 6.0
@@ -82,11 +101,10 @@ mod tests {
     #[test]
     fn an_honest_question_loses_its_best_hit_about_once_in_a_hundred() {
         let trials = 2000;
-        let lost = (0..trials)
-            .filter(|seed| withheld(&honest(*seed + 1, 500)) > 0)
-            .count();
-        // Binomial around 1 %: 20 ± 4.5; the tail of a normal is lighter than an exponential, so fewer.
-        assert!(lost <= 45, "{lost} of {trials}");
+        let stands_out = |seed: &u64| leads(&exponential(*seed + 1, 500));
+        let lost = (0..trials).filter(stands_out).count();
+        // 33 ± 5.5 by simulation: the scale is an estimate, and that without the first makes it small.
+        assert!((11..=55).contains(&lost), "{lost} of {trials}");
     }
 
     #[test]
@@ -97,6 +115,15 @@ mod tests {
         values.insert(0, 0.97);
         values.insert(0, 0.99);
         assert_eq!(withheld(&values), 2);
+    }
+
+    #[test]
+    fn what_stands_out_from_afar_is_an_unusual_subject() {
+        let mut values = honest(7, 500);
+        values.insert(0, 0.69);
+        assert_eq!(withheld(&values), 0);
+        values[0] = 0.71;
+        assert_eq!(withheld(&values), 1);
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! `[dataset.NAME]`: the terms of one data set.
 
+use consilium_protocol::query::limits::{COLUMN_BYTES_MAX, FILTER_TERMS_MAX};
 use toml::Spanned;
 
 use super::source::{BudgetDocument, Source, Words, name, one_of};
 use super::*;
 use crate::limits::DATASETS_MAX;
 use crate::terms::{FLOORS, ROUNDINGS};
+
+/// Conditions that a search's filter may join, where the section does not say: with more, any few patients can be
+/// picked.
+const FILTER_CONDITIONS_UNLESS_WRITTEN: u16 = 3;
 
 /// Where the section says no rounding, exact counts are rounded to tens.
 const ROUNDING_UNLESS_WRITTEN: u32 = 10;
@@ -19,6 +24,8 @@ pub(super) struct DatasetDocument {
     rounding: Option<Spanned<i64>>,
     repeats: Option<Spanned<String>>,
     redaction: Option<Spanned<String>>,
+    filter_columns: Option<Words>,
+    filter_conditions: Option<Spanned<i64>>,
     budget: Option<Spanned<BudgetDocument>>,
     budget_patient: Option<Spanned<BudgetDocument>>,
     until: Option<Spanned<String>>,
@@ -93,6 +100,19 @@ impl Source<'_> {
                     one_of(text, &all, |one| one.as_str(), "safe-harbor, none")
                 })?,
                 None => Redaction::SafeHarbor,
+            },
+            filter_columns: match &written.filter_columns {
+                Some(words) => Some(self.words("filter-columns", words, |text| {
+                    match (1..=COLUMN_BYTES_MAX).contains(&text.len()) {
+                        true => Ok(text.to_owned()),
+                        false => Err(Problem::ColumnName),
+                    }
+                })?),
+                None => None,
+            },
+            filter_conditions: match &written.filter_conditions {
+                Some(number) => self.whole("filter-conditions", number, FILTER_TERMS_MAX as u16)?,
+                None => FILTER_CONDITIONS_UNLESS_WRITTEN,
             },
             budget: match &written.budget {
                 Some(budget) => Some(self.budget("budget", budget)?),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use consilium_protocol::ids::NameError;
+use consilium_protocol::query::limits::COLUMN_BYTES_MAX;
 
 use super::{ANY, PURPOSES, RuleIdError};
 use crate::day::DayError;
@@ -45,6 +46,9 @@ pub(crate) fn text_of<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Bundle
 /// What is wrong at one place of a policy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Problem {
+    /// No column is called so.
+    #[error("a column's name has 1 to {COLUMN_BYTES_MAX} bytes")]
+    ColumnName,
     /// Longer than anyone reads.
     #[error(
         "the file has more than {BUNDLE_BYTES_MAX} bytes; split the policy, or ask whether this is the right file"

@@ -260,6 +260,18 @@ fn terms_say_what_is_written_and_leave_out_on_the_careful_side() {
     assert_eq!(rule.training, None);
     assert_eq!(rule.budget.unwrap().epsilon(), 3.0);
     assert_eq!(rule.agreed, BTreeSet::from([DuoCode::Pub]));
+    assert_eq!((&terms.filter_columns, terms.filter_conditions), (&None, 3));
+    let listed = WITH_TERMS.replace(
+        "rounding = 5",
+        "rounding = 5\nfilter-columns = [\"age\", \"sex\"]\nfilter-conditions = 2",
+    );
+    let bundle = parse(&listed).unwrap();
+    let terms = &bundle.datasets()[&"heart-disease".parse().unwrap()];
+    let columns = BTreeSet::from(["age".to_owned(), "sex".to_owned()]);
+    assert_eq!(
+        (&terms.filter_columns, terms.filter_conditions),
+        (&Some(columns), 2)
+    );
     let sparse = WITH_TERMS.replace("rounding = 5\nrepeats = \"same\"\n", "");
     let bundle = parse(&sparse).unwrap();
     let terms = &bundle.datasets()[&"heart-disease".parse().unwrap()];
@@ -298,6 +310,21 @@ fn nothing_is_allowed_by_leaving_a_line_out() {
             "floor-patients = 11",
             "floor-patients = 12",
             "line 8, `floor-patients`: 12 is not one of the steps",
+        ),
+        (
+            "rounding = 5",
+            "filter-columns = []",
+            "line 9, `filter-columns`: ",
+        ),
+        (
+            "rounding = 5",
+            "filter-columns = [\"\"]",
+            "`filter-columns`: a column's name has 1 to 256 bytes",
+        ),
+        (
+            "rounding = 5",
+            "filter-conditions = 0",
+            "line 9, `filter-conditions`: ",
         ),
         (
             "unit = \"patient\"",

@@ -48,6 +48,7 @@ pub(super) fn within_terms(
             OFFICER,
         ));
     }
+    within_filters(terms, release, facts)?;
     enough_patients(terms, release, ask, facts)?;
     if facts.cost.is_none() {
         return Ok(());
@@ -71,6 +72,40 @@ pub(super) fn within_terms(
             OFFICER,
         )),
     }
+}
+
+/// Whether the filter keeps to what the data set's terms allow. What is public may be filtered at will.
+fn within_filters(terms: &Dataset, release: Release, facts: &Facts) -> Result<(), Refusal> {
+    if release == Release::SearchL4 {
+        return Ok(());
+    }
+    let most = terms.filter_conditions;
+    if release.activity() == Activity::Search && facts.filter.conditions > most {
+        return Err(Refusal::new(
+            RefusalCode::NotPermitted,
+            format!("a search's filter may join {most} conditions at most at this site"),
+            "leave conditions out; `in (…)` is one",
+        ));
+    }
+    let Some(allowed) = &terms.filter_columns else {
+        return Ok(());
+    };
+    match facts.filter.columns.is_subset(allowed) {
+        true => Ok(()),
+        false => Err(Refusal::new(
+            RefusalCode::NotPermitted,
+            format!(
+                "this site lets filters be about {} only",
+                listed(allowed.iter())
+            ),
+            "leave the other columns out, or ask the site's compliance officer for them",
+        )),
+    }
+}
+
+fn listed<'a>(columns: impl Iterator<Item = &'a String>) -> String {
+    let quoted: Vec<String> = columns.map(|column| format!("`{column}`")).collect();
+    quoted.join(", ")
 }
 
 /// Whether enough patients stand behind what would leave, and behind what it leaves out.

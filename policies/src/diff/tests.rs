@@ -34,6 +34,22 @@ fn a_wider_permit_opens_and_back_closes() {
 }
 
 #[test]
+fn fewer_columns_to_filter_by_are_told_as_closed_and_back_as_opened() {
+    let listed = WITH_TERMS.replace("rounding = 5", "rounding = 5\nfilter-columns = [\"age\"]");
+    let (old, new) = (bundle(WITH_TERMS, ""), bundle(&listed, ""));
+    let told = diff(&old, &new, NOW).to_string();
+    assert!(
+        told.contains("filter-columns: any column becomes [age]"),
+        "{told}"
+    );
+    let told = diff(&new, &old, NOW).to_string();
+    assert!(
+        told.contains("filter-columns: [age] becomes any column"),
+        "{told}"
+    );
+}
+
+#[test]
 fn everybody_is_told_as_such() {
     let changes = changed("[\"ada\"]", "[\"*\"]");
     assert!(

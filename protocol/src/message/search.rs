@@ -79,6 +79,7 @@ pub struct PassageHit {
     pub document: String,
     /// Which of its passages.
     pub passage: u32,
+    /// Both empty where it cannot be among the hits that were wanted, and stands here for its ranks alone.
     pub title: String,
     pub text: String,
     /// The cosine with what was searched for, where it is among the site's nearest.

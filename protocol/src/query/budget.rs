@@ -36,13 +36,8 @@ impl BudgetQuestion {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &[u8]) -> Result<Self, QueryError> {
-        if text.len() > QUERY_BYTES_MAX {
-            return Err(QueryError::TooLong { bytes: text.len() });
-        }
-        let json = std::str::from_utf8(text).map_err(|_| QueryError::NotText)?;
-        let question: Self = serde_json::from_str(json).map_err(|error| QueryError::Syntax {
-            message: error.to_string(),
-        })?;
+        let json = canonical::json(text, QUERY_BYTES_MAX)?;
+        let question: Self = canonical::read(json)?;
         match question.text()? == json {
             true => Ok(question),
             false => Err(QueryError::NotCanonical),

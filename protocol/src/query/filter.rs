@@ -129,6 +129,18 @@ impl Filter {
         self.check_below(0, &mut terms)
     }
 
+    /// The columns that its conditions are about, one for each condition, however they are joined.
+    #[must_use]
+    pub fn conditions(&self) -> Vec<&str> {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::conditions).collect(),
+            Self::Not(inner) => inner.conditions(),
+            Self::Compare(Comparison { column, .. })
+            | Self::In(Membership { column, .. })
+            | Self::Missing(column) => vec![column],
+        }
+    }
+
     fn check_below(&self, depth: usize, terms: &mut usize) -> Result<(), QueryError> {
         *terms += 1;
         if depth > FILTER_DEPTH_MAX {

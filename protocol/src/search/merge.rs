@@ -56,6 +56,31 @@ pub fn passages(
     all
 }
 
+/// Which of one site's hits could be among the best `hits` of it and any other sites; the rest need no text. A hit with
+/// `hits` others of its site before it, in each order in which it stands, comes after them whatever else is found.
+#[must_use]
+pub fn could_be_told(found: &[PassageHit], ranking: Ranking, hits: usize) -> Vec<bool> {
+    let is_before = |one: &PassageHit, other: &PassageHit| {
+        let before = |score: Option<f64>, other_score: Option<f64>| match (score, other_score) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(score), Some(other_score)) => other_score
+                .total_cmp(&score)
+                .then_with(|| one.document.cmp(&other.document))
+                .is_lt(),
+        };
+        let by_vector = |hit: &PassageHit| hit.similarity.map(f64::from);
+        let near = ranking == Ranking::Words || before(by_vector(one), by_vector(other));
+        let worded = ranking == Ranking::Vectors || before(one.words, other.words);
+        near && worded
+    };
+    let is_far = |hit: &PassageHit| {
+        let before = found.iter().filter(|other| is_before(other, hit));
+        before.take(hits).count() == hits
+    };
+    found.iter().map(|hit| !is_far(hit)).collect()
+}
+
 /// The nearest of what several sites disclosed: by bucket, within it by each site's own order. `RANK` of a site says
 /// nothing at another, so equal buckets take turns.
 #[must_use]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::merge::{At, disclosed, passages};
+use super::merge::{At, could_be_told, disclosed, passages};
 use super::*;
 use crate::message::{DisclosedHit, PassageHit};
 
@@ -155,8 +155,17 @@ proptest! {
                 sites.entry(name(*site)).or_default().push(hit.clone());
             }
             let sites = sites.into_iter().map(|(site, hits)| (site, best_of(&hits))).collect();
-            let federated = passages(sites, ranking, hits);
+            let sites: BTreeMap<SiteName, Vec<PassageHit>> = sites;
+            let federated = passages(sites.clone(), ranking, hits);
             prop_assert_eq!(names(&federated), names(&central));
+            // Whose text is not sent is not wanted.
+            for (site, found) in sites {
+                let told = could_be_told(&found, ranking, hits);
+                let told = found.iter().zip(told).filter(|(_, is_told)| *is_told);
+                let told: Vec<&str> = told.map(|(hit, _)| hit.document.as_str()).collect();
+                let wanted = federated.iter().filter(|at| at.site == site);
+                prop_assert!(wanted.into_iter().all(|at| told.contains(&at.hit.document.as_str())));
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod heart_disease;
 mod narrator;
 pub mod nine_silos;
 pub mod patient_like_mine;
+pub mod play;
 mod stage;
 pub mod told;
 

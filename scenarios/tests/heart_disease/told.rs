@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -174,6 +175,13 @@ fn a_story_that_is_asked_to_stop_leaves_no_process_behind() {
         .status();
     assert!(stop.unwrap().success());
     assert_eq!(story.wait().unwrap().code(), Some(130));
+    // A command that had just begun ends when its input closes, a moment later on a busy machine.
+    let (_never, pause) = std::sync::mpsc::channel::<()>();
+    for _ in 0..50 {
+        if !processes_in(&keep).is_empty() {
+            pause.recv_timeout(Duration::from_millis(100)).ok();
+        }
+    }
     assert_eq!(processes_in(&keep), Vec::<String>::new());
 }
 

@@ -7,12 +7,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
+use crate::cases;
 use crate::house::{Founded, House, Undisturbed, connections, entries, has_connected};
-use crate::kills::{AT_ONCE, SEEDS, seeds};
+use crate::kills::{SEEDS, seeds};
 use crate::points::{Breakage, COORDINATOR_STORAGE, Consequence, NODE_STORAGE, On, Scene, Victim};
 use crate::process::{Process, eventually, types};
 use crate::tracer::{Fate, Tracer, usable};
@@ -51,23 +49,19 @@ fn whatever_a_disk_fails_nothing_leaves_unrecorded_and_the_run_ends_with_the_sam
                 .map(move |error| (breakage, error))
         })
         .collect();
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((breakage, error)) = cases.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let name = format!("{}, {error}", breakage.label);
-                    let case = AssertUnwindSafe(|| breaks(&founded, &undisturbed, breakage, error));
-                    if catch_unwind(case).is_err() {
-                        eprintln!("failed: {name}");
-                        failures.lock().unwrap().push(name);
-                    }
-                }
-            });
+    let broken = cases::each(&cases, |(breakage, error)| {
+        let case = AssertUnwindSafe(|| breaks(&founded, &undisturbed, breakage, error));
+        let is_whole = catch_unwind(case).is_ok();
+        if !is_whole {
+            eprintln!("failed: {}, {error}", breakage.label);
         }
+        is_whole
     });
-    let failures = failures.into_inner().unwrap();
+    let failures: Vec<String> = broken
+        .into_iter()
+        .filter(|(_, is_whole)| !is_whole)
+        .map(|((breakage, error), _)| format!("{}, {error}", breakage.label))
+        .collect();
     assert!(failures.is_empty(), "{failures:?}");
 }
 

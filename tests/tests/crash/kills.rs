@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::cases;
 use crate::house::{Founded, House, Undisturbed, connections, has_connected};
 use crate::points::{COORDINATOR, NODE, On, Point, Scene, Side, Victim};
 use crate::process::{Process, within};
@@ -16,9 +15,6 @@ use crate::tracer::{Calls, Fate, Tracer, usable};
 
 /// Seeds for each point, unless `CONSILIUM_CRASH_SEEDS` says otherwise.
 pub(crate) const SEEDS: u32 = 3;
-
-/// Consortia at one time: most of a case is waiting for a peer to notice that its other side is new.
-pub(crate) const AT_ONCE: usize = 8;
 
 /// How long a run may take to come to a point.
 const REACH_WAIT: Duration = Duration::from_secs(180);
@@ -41,18 +37,12 @@ fn whoever_is_killed_at_whatever_point_the_run_ends_with_the_same_model() {
     let cases: Vec<(&Point, u32)> = points
         .flat_map(|point| (0..seeds).map(move |seed| (point, seed)))
         .collect();
-    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((point, seed)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = outcome_of(&founded, &undisturbed, point, *seed);
-                    outcomes.lock().unwrap().push((*point, *seed, outcome));
-                }
-            });
-        }
-    });
-    let outcomes = outcomes.into_inner().unwrap();
+    let outcomes: Vec<_> = cases::each(&cases, |(point, seed)| {
+        outcome_of(&founded, &undisturbed, point, *seed)
+    })
+    .into_iter()
+    .map(|((point, seed), outcome)| (*point, *seed, outcome))
+    .collect();
     print_table(&outcomes);
     let failures: Vec<String> = outcomes
         .iter()

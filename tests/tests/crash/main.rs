@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `tracer` | a process that is killed, held or failed at one system call |
 //! | `house` | a consortium laid down on disk once, and copied for each case |
-//! | `points` | the table of labelled points |
+//! | `cases` | many of them, several at a time |
+//! | `points`, `passes` | the tables of labelled points; those of a charged pass |
 //! | `kills` | each point: killed there, started again, the run ends with the same model |
 //! | `questions` | killed on the way of a question that has a cost: one answer, paid for |
 //! | `private` | killed within a private round: one update, paid for once |
@@ -21,9 +22,13 @@ mod beginnings;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod passes;
 #[cfg(test)]
 mod points;
 #[cfg(test)]

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cases;
 use crate::house::{Entry, Founded, House, SITES, connections, entries, has_connected};
-use crate::kills::AT_ONCE;
+use crate::passes::{JOURNAL, Point, SYNC, Then, VAULT, points};
 use crate::points::Side;
 use crate::process::{eventually, types, within};
 use crate::tracer::{Calls, Fate, Tracer, usable};
@@ -50,45 +49,7 @@ release = ["noisy-update"]
 budget = { epsilon = 60.0, delta = 1e-6 }
 "#;
 
-/// What the first round hears when it is asked for again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// Nothing was reserved: it is trained for the first time.
-    Anew,
-    Spent,
-    /// What was kept.
-    Same,
-}
-
-/// A point: before or after a system call of the thread that trains, on one of the two journals.
-struct Point {
-    label: &'static str,
-    side: Side,
-    call: &'static str,
-    on: &'static str,
-    /// Of the vault's calls from the submission on; of the journal's from the charge on.
-    nth: u32,
-    then: Then,
-}
-
-const WRITE: &str = "write";
-const SYNC: &str = "fdatasync";
-const VAULT: &str = "vault/00000000000000000000.journal";
-const JOURNAL: &str = "journal/00000000000000000000.journal";
-
-macro_rules! points {
-    ($($label:literal: $side:ident $call:ident $nth:literal of $on:ident => $then:ident;)*) => {
-        [$(Point {
-            label: $label,
-            side: Side::$side,
-            call: $call,
-            on: $on,
-            nth: $nth,
-            then: Then::$then,
-        }),*]
-    };
-}
-
+/// Of the vault's calls from the submission on; of the journal's from the charge on.
 const POINTS: [Point; 9] = points! {
     "charge, not written": Before WRITE 1 of VAULT => Anew;
     "charge, synced": After SYNC 1 of VAULT => Anew;
@@ -111,21 +72,11 @@ fn wherever_a_node_is_killed_a_private_round_has_one_update_and_is_paid_for_once
         .iter()
         .flat_map(|point| (0..SITES.len()).map(move |who| (point, who)))
         .collect();
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((point, who)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(cause) = play(&founded, point, *who) {
-                        let failure = format!("\"{}\", {}: {cause}", point.label, SITES[*who]);
-                        failures.lock().unwrap().push(failure);
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    cases::all_pass(
+        &cases,
+        |(point, who)| format!("\"{}\", {}", point.label, SITES[*who]),
+        |(point, who)| play(&founded, point, *who),
+    );
 }
 
 fn private_run() -> RunFile {

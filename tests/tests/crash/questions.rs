@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::cases;
 use crate::house::{Entry, Founded, House, connections, entries, has_connected};
-use crate::kills::{AT_ONCE, seeds};
+use crate::kills::seeds;
+use crate::passes::{Point, Then, points};
 use crate::points::Side;
 use crate::process::{eventually, role, within};
 use crate::tracer::{Calls, Fate, Tracer, usable};
@@ -34,49 +34,6 @@ until = "2099-12-31"
 release = ["noisy-statistics"]
 budget = { epsilon = 20.0, delta = 1e-6 }
 "#;
-
-/// What the question hears when it is asked again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    /// Nothing was reserved: it is asked for the first time.
-    Anew,
-    Spent,
-    /// What was kept, or had left.
-    Same,
-}
-
-/// A point: before or after a system call on one of the two journals, the nth of the thread that answers.
-struct Point {
-    label: &'static str,
-    /// Asked once before, so that this is the second time.
-    is_repeated: bool,
-    side: Side,
-    call: &'static str,
-    on: &'static str,
-    nth: u32,
-    then: Then,
-}
-
-const WRITE: &str = "write";
-const SYNC: &str = "fdatasync";
-const VAULT: &str = "vault/00000000000000000000.journal";
-const JOURNAL: &str = "journal/00000000000000000000.journal";
-
-macro_rules! points {
-    ($($label:literal: $side:ident $call:ident $nth:literal of $on:ident $($again:ident)? => $then:ident;)*) => {
-        [$(Point {
-            label: $label,
-            is_repeated: points!(@ $($again)?),
-            side: Side::$side,
-            call: $call,
-            on: $on,
-            nth: $nth,
-            then: Then::$then,
-        }),*]
-    };
-    (@ again) => { true };
-    (@) => { false };
-}
 
 /// What a killed process has written is in the system's memory, and so survives it, synced or not.
 const POINTS: [Point; 14] = points! {
@@ -106,25 +63,15 @@ fn wherever_a_node_is_killed_a_question_has_one_answer_and_it_is_paid_for() {
         .iter()
         .flat_map(|point| (0..seeds()).map(move |seed| (point, seed)))
         .collect();
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((point, seed)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(cause) = play(&founded, point, *seed) {
-                        let failure = format!("\"{}\", seed {seed}: {cause}", point.label);
-                        failures.lock().unwrap().push(failure);
-                    }
-                }
-            });
-        }
-    });
     println!("| killed at | seeds | asked again |\n|---|---:|---|");
     for point in &POINTS {
         println!("| {} | {} | {:?} |", point.label, seeds(), point.then);
     }
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    cases::all_pass(
+        &cases,
+        |(point, seed)| format!("\"{}\", seed {seed}", point.label),
+        |(point, seed)| play(&founded, point, *seed),
+    );
 }
 
 fn play(founded: &Founded, point: &Point, seed: u32) -> Result<(), String> {

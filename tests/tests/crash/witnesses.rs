@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use consilium_journal::checkpoint::{CHECKPOINTS_FOLDER, SignedCheckpoint, read_checkpoints};
 use consilium_link::Credentials;
 
+use crate::cases;
 use crate::house::{Founded, House, SITES, Undisturbed, connections, has_connected, names};
-use crate::kills::AT_ONCE;
 use crate::points::{Side, Victim};
 use crate::process::{Process, eventually, within};
 use crate::tracer::{Calls, Fate, Tracer, usable};
@@ -93,35 +91,31 @@ fn wherever_a_witness_is_killed_it_forgets_nothing_and_no_honest_site_is_taken_f
         .iter()
         .flat_map(|point| (0..SITES.len()).map(move |whose| (point, whose)))
         .collect();
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some((point, whose)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut outcome = play(&founded, &undisturbed, point, *whose);
-                    // A run that is over before the next checkpoint, or one without the peer's cosignature, has no such
-                    // place: another one does.
-                    for _ in 1..RUNS_MAX {
-                        match outcome {
-                            Err(cause) if cause.starts_with(NEVER_CAME) => {
-                                outcome = play(&founded, &undisturbed, point, *whose);
-                            }
-                            ended => {
-                                outcome = ended;
-                                break;
-                            }
-                        }
-                    }
-                    if let Err(cause) = outcome {
-                        let failure = format!("\"{}\" of {}: {cause}", point.label, SITES[*whose]);
-                        failures.lock().unwrap().push(failure);
-                    }
-                }
-            });
+    cases::all_pass(
+        &cases,
+        |(point, whose)| format!("\"{}\" of {}", point.label, SITES[*whose]),
+        |(point, whose)| play_until_there(&founded, &undisturbed, point, *whose),
+    );
+}
+
+/// A run that is over before the next checkpoint, or one without the peer's cosignature, has no such place: another one
+/// does.
+fn play_until_there(
+    founded: &Founded,
+    undisturbed: &Undisturbed,
+    point: &Point,
+    whose: usize,
+) -> Result<(), String> {
+    let mut outcome = play(founded, undisturbed, point, whose);
+    for _ in 1..RUNS_MAX {
+        match outcome {
+            Err(cause) if cause.starts_with(NEVER_CAME) => {
+                outcome = play(founded, undisturbed, point, whose);
+            }
+            ended => return ended,
         }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+    outcome
 }
 
 /// `whose` journal it is about; a peer is the other site.

@@ -1,10 +1,11 @@
 //! Trackers: two questions whose cohorts differ by one patient.
 
+use consilium_protocol::RefusalCode;
 use consilium_protocol::query::Accuracy;
 use consilium_protocol::search::{Ranking, SearchDocument, Wanted};
 
 use crate::figures::tell;
-use crate::hospital::{Declared, Hospital, RHO, asked, count, handles, snippets, those};
+use crate::hospital::{Declared, Heard, Hospital, RHO, asked, count, handles, snippets, those};
 use crate::notes::{Known, Note, all};
 
 /// Of a count that costs ρ = 0.005.
@@ -118,4 +119,23 @@ fn two_large_cohorts_that_differ_by_one_patient_are_not_both_answered() {
         targets.len()
     ));
     assert_eq!((firsts, both), (targets.len(), 0));
+}
+
+#[test]
+fn a_filter_of_more_conditions_than_the_policy_lets_join_is_refused() {
+    let notes = three_hundred();
+    let hospital = Hospital::of(&notes, &Declared::default());
+    let mallory = hospital.researcher("mallory", "cohort");
+    let kinds = "kind = 'NOTE' or kind = 'GENHX' or kind = 'PLAN'";
+    for (filter, is_answered) in [
+        (kinds.to_owned(), true),
+        (format!("({kinds}) and record != 'nobody'"), false),
+    ] {
+        for wanted in [count(50), handles(10, Ranking::Both)] {
+            let heard = hospital.answers(&mallory, &those(asked("pain", wanted), &filter));
+            let refused = matches!(&heard.heard, Heard::Refused(refusal)
+                if refusal.code == RefusalCode::NotPermitted);
+            assert_eq!(!refused, is_answered, "{filter}");
+        }
+    }
 }

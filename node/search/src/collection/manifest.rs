@@ -1,6 +1,6 @@
 //! The file that says which documents a collection has. What it names exists; what it does not name is rubbish.
 //!
-//! It is replaced whole, as the vectors' own manifest is, and always after it. It holds the secret that the vectors'
+//! It is replaced whole (`vector/published.rs`), and always after the vectors' own manifest. It holds the secret that the vectors'
 //! keys are wrapped by: vectors of another collection, or of a former encoder, do not open.
 //!
 //! ```text
@@ -15,18 +15,21 @@
 use consilium_protocol::Millis;
 use zeroize::Zeroizing;
 
-use crate::vector::{DIMENSION_MAX, Disk, NodeKey, ROW_ID_END, Reader, VectorError, failed};
+use crate::vector::{
+    DIMENSION_MAX, Disk, Mark, NodeKey, PublishedFile, ROW_ID_END, Reader, VectorError,
+};
 
 use super::block::{Columns, NamedFile, WRAPPED_BYTES, kind_of};
 use super::limits::{COLUMNS_MAX, ERASED_MAX, FILES_MAX, MANIFEST_BYTES_MAX};
 
-pub(super) const NAME: &str = "collection.manifest";
 pub(super) const DRAFT: &str = "collection.manifest.draft";
-const MAGIC: &[u8; 8] = b"CNSLCOLL";
-const VERSION: u16 = 1;
-
-/// Bytes of the file that are others at each publishing: magic, version and the nonce.
-const MARK_BYTES: usize = 8 + 2 + 12;
+const FILE: PublishedFile = PublishedFile {
+    name: "collection.manifest",
+    draft: DRAFT,
+    magic: b"CNSLCOLL",
+    version: 1,
+    bytes_max: MANIFEST_BYTES_MAX,
+};
 
 /// A document that was erased and is still in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,65 +59,23 @@ pub(super) struct Manifest {
     pub(super) erased: Vec<Erased>,
 }
 
-/// Tells one publishing from every other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark(Vec<u8>);
-
 impl Manifest {
     /// `None` where there is none.
     pub(super) fn read(
         disk: &dyn Disk,
         key: &NodeKey,
     ) -> Result<Option<(Self, Mark)>, VectorError> {
-        let bytes = match disk.read(NAME, MANIFEST_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("read", NAME)(source)),
-        };
-        let file = || NAME.to_owned();
-        let mut fields = Reader(&bytes);
-        if fields.bytes(MAGIC.len()) != Some(MAGIC.as_slice()) {
-            return Err(VectorError::NotOurs { file: file() });
-        }
-        let found = fields
-            .u16()
-            .ok_or_else(|| VectorError::NotOurs { file: file() })?;
-        if found != VERSION {
-            return Err(VectorError::OtherVersion {
-                file: file(),
-                found,
-                expected: VERSION,
-            });
-        }
-        let opened = key
-            .open(MAGIC, fields.0)
-            .ok_or_else(|| VectorError::Unsealable { file: file() })?;
-        let manifest = Self::parse(&mut Reader(&opened)).ok_or_else(|| VectorError::Damaged {
-            file: file(),
-            what: "a count in it is out of range",
-        })?;
-        Ok(Some((manifest, mark(&bytes))))
+        FILE.read(disk, key, Self::parse)
     }
 
     /// The mark of what is published now.
     pub(super) fn mark(disk: &dyn Disk) -> Result<Option<Mark>, VectorError> {
-        let mut bytes = vec![0; MARK_BYTES];
-        let read = disk.open(NAME).and_then(|file| file.read_at(0, &mut bytes));
-        match read {
-            Ok(()) => Ok(Some(mark(&bytes))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(failed("read", NAME)(source)),
-        }
+        FILE.mark(disk)
     }
 
     /// Makes this the collection, durably.
     pub(super) fn publish(&self, disk: &dyn Disk, key: &NodeKey) -> Result<(), VectorError> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(key.seal(MAGIC, &self.bytes())?);
-        disk.write(DRAFT, &bytes).map_err(failed("write", DRAFT))?;
-        disk.rename(DRAFT, NAME).map_err(failed("rename", DRAFT))?;
-        disk.sync_names().map_err(failed("sync", NAME))
+        FILE.publish(disk, key, &self.bytes())
     }
 
     /// The key of the vectors.
@@ -218,10 +179,6 @@ fn text(fields: &mut Reader<'_>) -> Option<String> {
     let bytes = usize::from(fields.u16()?);
     let text = std::str::from_utf8(fields.bytes(bytes)?).ok()?;
     Some(text.to_owned())
-}
-
-fn mark(bytes: &[u8]) -> Mark {
-    Mark(bytes.iter().take(MARK_BYTES).copied().collect())
 }
 
 #[cfg(test)]

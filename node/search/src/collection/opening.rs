@@ -7,14 +7,14 @@ use std::sync::Arc;
 use consilium_protocol::Digest;
 
 use crate::lexical::{self, LexicalIndex};
-use crate::vector::{Disk, Folder, NodeKey, RowId, SegmentedIndex, VectorError, VectorIndex};
+use crate::vector::{Disk, Folder, Mark, NodeKey, RowId, SegmentedIndex, VectorError, VectorIndex};
 
 use super::block::{Columns, Place, Placed, Sealed};
 use super::columns::Tables;
 use super::document::{Value, When};
 use super::error::CollectionError;
 use super::limits::OPENINGS_MAX;
-use super::manifest::{Manifest, Mark};
+use super::manifest::Manifest;
 use super::prefixed::Access;
 use super::reader::{Collection, Entry, RowPlace};
 use super::store::{arranged, places_of, vectors};

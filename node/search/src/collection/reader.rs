@@ -8,7 +8,8 @@ use consilium_protocol::query::Filter;
 
 use crate::lexical::{self, LexicalIndex};
 use crate::vector::{
-    Disk, Effort, Hit, Question, Reach, RowId, RowSet, SegmentedIndex, UnitVector, VectorIndex,
+    Disk, Effort, Hit, Mark, Question, Reach, RowId, RowSet, SegmentedIndex, UnitVector,
+    VectorIndex,
 };
 
 use super::block::{Place, Sealed};
@@ -16,7 +17,6 @@ use super::columns::{Table, Tables};
 use super::document::When;
 use super::error::{CollectionError, Misfit};
 use super::filter::holds;
-use super::manifest::Mark;
 use super::mapping::Kind;
 use super::opening::{is_missing_file, is_other, words_failed};
 

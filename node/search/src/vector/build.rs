@@ -25,10 +25,17 @@ use super::walk::{WalkSpace, walk};
 const BREADTH_MIN: usize = 65;
 
 /// Breadth of the walk by which a finished graph is audited.
-const AUDIT_BREADTH: usize = 40;
+const AUDIT_BREADTH: usize = 120;
 
 /// Nearest rows that each row is linked to in any case.
 const NEAR_LINKS: usize = 28;
+
+/// Nearest rows that are linked to each row, unless they have [`LINKS_MAX`]. Without these the vectors of real texts, some of
+/// which are among nobody's nearest, are passed by at any breadth.
+const BACK_LINKS: usize = 40;
+
+/// Links of a row that is near to many.
+const LINKS_MAX: usize = 128;
 
 /// Rows that a row which no walk finds gets links from.
 const WAYS_IN: usize = 8;
@@ -48,7 +55,7 @@ pub struct BuildSettings {
 impl Default for BuildSettings {
     fn default() -> Self {
         Self {
-            breadth: 80,
+            breadth: 160,
             keeps_pruned: false,
             seed: 0,
         }
@@ -151,8 +158,8 @@ fn assemble(nodes: usize, lifted: &Lifted, by_insertion: &[u32], twins: Vec<(u32
     }
 }
 
-/// Walks to every row's own place. What is met on the way, the nearest rows, gets links: the paper's heuristic leaves
-/// most of them out, and a narrow walk then passes by the last true neighbours (measured in the decision). A row that
+/// Walks to every row's own place. What is met on the way, the nearest rows, gets links, there and back: the paper's
+/// heuristic leaves most of them out, and a narrow walk then passes by true neighbours (measured in the decision). A row that
 /// is not found at its own place gets links from the nearest that were. If that does not help it is an orphan and will
 /// be looked at by every search: so every row is found by who asks for it.
 fn finish(codes: &Codes, graph: &mut Graph, firsts: &[u32]) {
@@ -172,6 +179,14 @@ fn finish(codes: &Codes, graph: &mut Graph, firsts: &[u32]) {
         }
         for near in others().take(NEAR_LINKS) {
             link(&mut lists, *node, near);
+        }
+        for near in others().take(BACK_LINKS) {
+            if lists
+                .get(near as usize)
+                .is_some_and(|list| list.len() < LINKS_MAX)
+            {
+                link(&mut lists, near, *node);
+            }
         }
     }
     for (node, ways_in) in &lost {

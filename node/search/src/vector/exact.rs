@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::disk::Pieces;
 use super::error::VectorError;
 use super::format::{HEADER_BYTES, sealed_row_bytes};
-use super::manifest::failed;
+use super::published::failed;
 use super::sealing::{Piece, SegmentKey};
 
 /// Where the exact vectors of an index are.

@@ -32,7 +32,7 @@ use super::error::VectorError;
 use super::exact::{Exact, Memory, Opened, SealedRows};
 use super::graph::{Graph, Links, Upper};
 use super::limits::{DIMENSION_MAX, ROW_ID_END, SEGMENT_ROWS_MAX};
-use super::manifest::failed;
+use super::published::failed;
 use super::rows::Rows;
 use super::sealing::{Piece, SegmentKey, TAG_BYTES};
 use super::segment::Segment;

@@ -8,6 +8,9 @@ use super::fast::{self, Kernel};
 /// Partial sums of an exact product. Eight AVX registers of four bytes' width hide the latency of an addition.
 const LANES: usize = 32;
 
+/// What a processor fetches at once; on others than x86-64 and most of ARM a guess that costs little.
+const CACHE_LINE_BYTES: usize = 64;
+
 /// The exact similarity of two unit vectors.
 #[must_use]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -27,8 +30,9 @@ pub(super) fn dot_codes(a: &[i8], b: &[i8]) -> i32 {
 }
 
 /// The products of `query` with the rows `nodes` of `codes`, in their order, in the place of what `products` held.
-/// The rows are independent of each other, so the processor fetches several at once while it multiplies: no prefetch
-/// is needed.
+/// All rows are asked for before the first is multiplied. A processor looks some 500 instructions ahead, which is three
+/// rows of products but all of the requests; one row after another costs more than twice as much where they are not in
+/// the cache.
 pub(super) fn dot_codes_of(query: &[i8], codes: &[i8], nodes: &[u32], products: &mut Vec<i32>) {
     products.clear();
     products.resize(nodes.len(), i32::MIN);
@@ -144,14 +148,33 @@ impl Kernel for Gather<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let width = self.query.len();
+        std::hint::black_box(asked_for(self.codes, self.query.len(), self.nodes));
         for (product_of, node) in self.products.iter_mut().zip(self.nodes) {
-            let start = (*node as usize).wrapping_mul(width);
-            if let Some(row) = self.codes.get(start..start.wrapping_add(width)) {
+            if let Some(row) = row_of(self.codes, self.query.len(), *node) {
                 *product_of = product(self.query, row);
             }
         }
     }
+}
+
+/// Reads a byte of each line of the rows. What comes of it is of no use; the lines are on their way.
+#[inline(always)]
+fn asked_for(codes: &[i8], width: usize, nodes: &[u32]) -> i8 {
+    let mut read = 0;
+    for node in nodes {
+        if let Some(row) = row_of(codes, width, *node) {
+            for line in row.chunks(CACHE_LINE_BYTES) {
+                read ^= line.first().copied().unwrap_or(0);
+            }
+        }
+    }
+    read
+}
+
+#[inline(always)]
+fn row_of(codes: &[i8], width: usize, node: u32) -> Option<&[i8]> {
+    let start = (node as usize).wrapping_mul(width);
+    codes.get(start..start.wrapping_add(width))
 }
 
 impl Kernel for Stream<'_> {

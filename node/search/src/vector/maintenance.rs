@@ -11,7 +11,8 @@ use super::codes::Codes;
 use super::compaction::{State, next_job};
 use super::error::VectorError;
 use super::exact::Opened;
-use super::manifest::{failed, file_name};
+use super::manifest::file_name;
+use super::published::failed;
 use super::rowset::{RowId, RowSet};
 use super::segmented::{SegmentedIndex, Stored};
 

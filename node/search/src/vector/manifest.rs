@@ -1,7 +1,6 @@
 //! The file that says which segments make up an index. What it names exists; what it does not name is rubbish.
 //!
-//! It is replaced whole: its bytes are durable under another name before it gets its own. A reader after a crash
-//! therefore finds the old set or the new one, and never a mix.
+//! It is replaced whole (`published.rs`): a reader after a crash finds the old set or the new one, and never a mix.
 //!
 //! ```text
 //! 0   8   "CNSLMIDX"
@@ -20,12 +19,16 @@ use super::format::Reader;
 use super::limits::{
     DIMENSION_MAX, ENCODER_NAME_MAX, ERASED_MAX, MANIFEST_BYTES_MAX, ROW_ID_END, SEGMENTS_MAX,
 };
+use super::published::PublishedFile;
 use super::sealing::{NodeKey, SEALED_EXTRA_BYTES};
 
-const NAME: &str = "index.manifest";
-const DRAFT: &str = "index.manifest.draft";
-const MAGIC: &[u8; 8] = b"CNSLMIDX";
-const VERSION: u16 = 1;
+const FILE: PublishedFile = PublishedFile {
+    name: "index.manifest",
+    draft: "index.manifest.draft",
+    magic: b"CNSLMIDX",
+    version: 1,
+    bytes_max: MANIFEST_BYTES_MAX,
+};
 const WRAPPED_BYTES: usize = 32 + SEALED_EXTRA_BYTES;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub(super) fn file_name(file: u64) -> String {
 
 /// True for what [`file_name`] made, and for a draft.
 pub(super) fn is_ours(name: &str) -> bool {
-    name == DRAFT
+    name == FILE.draft
         || name
             .strip_prefix("segment-")
             .is_some_and(|rest| rest.len() == 16)
@@ -67,44 +70,13 @@ pub(super) fn is_ours(name: &str) -> bool {
 impl Manifest {
     /// `None` where there is none.
     pub(super) fn read(disk: &dyn Disk, key: &NodeKey) -> Result<Option<Self>, VectorError> {
-        let bytes = match disk.read(NAME, MANIFEST_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(failed("read", NAME)(source)),
-        };
-        let file = || NAME.to_owned();
-        let mut fields = Reader(&bytes);
-        if fields.bytes(MAGIC.len()) != Some(MAGIC.as_slice()) {
-            return Err(VectorError::NotOurs { file: file() });
-        }
-        let found = fields
-            .u16()
-            .ok_or_else(|| VectorError::NotOurs { file: file() })?;
-        if found != VERSION {
-            return Err(VectorError::OtherVersion {
-                file: file(),
-                found,
-                expected: VERSION,
-            });
-        }
-        let opened = key
-            .open(MAGIC, fields.0)
-            .ok_or_else(|| VectorError::Unsealable { file: file() })?;
-        let manifest = Self::parse(&mut Reader(&opened)).ok_or_else(|| VectorError::Damaged {
-            file: file(),
-            what: "a count in it is out of range",
-        })?;
-        Ok(Some(manifest))
+        let read = FILE.read(disk, key, Self::parse)?;
+        Ok(read.map(|(manifest, _)| manifest))
     }
 
     /// Makes this the index, durably.
     pub(super) fn publish(&self, disk: &dyn Disk, key: &NodeKey) -> Result<(), VectorError> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(key.seal(MAGIC, &self.bytes())?);
-        disk.write(DRAFT, &bytes).map_err(failed("write", DRAFT))?;
-        disk.rename(DRAFT, NAME).map_err(failed("rename", DRAFT))?;
-        disk.sync_names().map_err(failed("sync", NAME))
+        FILE.publish(disk, key, &self.bytes())
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -168,18 +140,5 @@ impl Manifest {
             segments,
             erased,
         })
-    }
-}
-
-/// For `map_err`: what was being done to which file.
-pub(crate) fn failed(
-    doing: &'static str,
-    file: &str,
-) -> impl FnOnce(std::io::Error) -> VectorError {
-    let file = file.to_owned();
-    move |source| VectorError::Disk {
-        doing,
-        file,
-        source,
     }
 }

@@ -10,7 +10,8 @@
 //! | `build.rs`, `lift.rs`, `graph.rs` | the graph: built by instant-distance, taken out of it, kept |
 //! | `walk.rs`, `plan.rs` | the walk over it; when to walk and when to scan |
 //! | `maintenance.rs`, `compaction.rs` | rewriting segments; which of them, and why |
-//! | `manifest.rs`, `format.rs`, `sealing.rs`, `disk.rs` | the folder, a segment's file, encryption, the disk |
+//! | `manifest.rs`, `published.rs` | which segments count; how such a file is replaced whole |
+//! | `format.rs`, `sealing.rs`, `disk.rs` | a segment's file, encryption, the disk |
 //! | `kernel.rs`, `fast.rs`, `top.rs` | dot products; the copy of them for this processor; the best few |
 //!
 //! Vectors give texts away: none leaves this module but as a similarity, and no error or `Debug` shows one.
@@ -33,6 +34,7 @@ pub mod made;
 mod maintenance;
 mod manifest;
 mod plan;
+mod published;
 mod rows;
 mod rowset;
 mod sealing;
@@ -52,7 +54,7 @@ pub(crate) use format::Reader;
 pub use index::{Effort, Hit, Question, Reach, VectorIndex};
 pub use limits::{CHANGE_ROWS_MAX, DIMENSION_MAX, K_MAX, ROW_ID_END};
 pub use maintenance::Maintained;
-pub(crate) use manifest::failed;
+pub(crate) use published::{Mark, PublishedFile, failed};
 pub use rowset::{RowId, RowSet};
 pub use sealing::NodeKey;
 pub(crate) use sealing::{Piece, SEALED_EXTRA_BYTES, SegmentKey, TAG_BYTES, random};

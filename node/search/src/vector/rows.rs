@@ -33,6 +33,42 @@ struct Candidate {
     most: f32,
 }
 
+/// Rows that may be among the best, by what their codes leave possible.
+struct Met {
+    top: Top,
+    kept: Vec<Candidate>,
+}
+
+impl Met {
+    fn meet(&mut self, node: u32, between: Between) {
+        if between.most >= self.top.bar() {
+            let (similarity, most) = (between.least, between.most);
+            self.kept.push(Candidate { node, most });
+            self.top.offer(Scored { similarity, node });
+        }
+    }
+}
+
+impl ScanSpace {
+    /// Space for the `k` best.
+    fn begin(&mut self, k: usize) -> Met {
+        let (mut top, mut kept) = (
+            std::mem::take(&mut self.top),
+            std::mem::take(&mut self.kept),
+        );
+        top.empty(k);
+        kept.clear();
+        Met { top, kept }
+    }
+
+    /// What was kept early, under a lower bar, goes.
+    fn end(&mut self, met: Met) {
+        let Met { top, mut kept } = met;
+        kept.retain(|candidate| candidate.most >= top.bar());
+        (self.top, self.kept) = (top, kept);
+    }
+}
+
 /// What a scan is to tell of the rows that reach a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tell {
@@ -69,21 +105,12 @@ impl Rows {
         allowed: Allowed<'_>,
         space: &mut ScanSpace,
     ) -> Result<Vec<Scored>, VectorError> {
-        let mut top = std::mem::take(&mut space.top);
-        let mut kept = std::mem::take(&mut space.kept);
-        top.empty(k);
-        kept.clear();
+        let mut met = space.begin(k);
         self.each_allowed(query, allowed, space, &mut |node, between| {
-            if between.most >= top.bar() {
-                let (similarity, most) = (between.least, between.most);
-                kept.push(Candidate { node, most });
-                top.offer(Scored { similarity, node });
-            }
+            met.meet(node, between);
             Ok(())
         })?;
-        // What was kept early, under a lower bar, goes.
-        kept.retain(|candidate| candidate.most >= top.bar());
-        (space.top, space.kept) = (top, kept);
+        space.end(met);
         self.best_of_kept(query, k, space)
     }
 
@@ -95,11 +122,17 @@ impl Rows {
         candidates: impl Iterator<Item = u32>,
         space: &mut ScanSpace,
     ) -> Result<Vec<Scored>, VectorError> {
-        space.kept.clear();
-        space.kept.extend(candidates.map(|node| Candidate {
-            node,
-            most: f32::INFINITY,
-        }));
+        let mut met = space.begin(k);
+        let ScanSpace {
+            nodes, products, ..
+        } = space;
+        nodes.clear();
+        nodes.extend(candidates);
+        self.codes.products_of(query, nodes, products);
+        for (node, product) in nodes.drain(..).zip(products.iter()) {
+            met.meet(node, self.codes.between(query, node, *product));
+        }
+        space.end(met);
         self.best_of_kept(query, k, space)
     }
 

@@ -23,7 +23,8 @@ use super::index::{Hit, Question, Reach, VectorIndex, check, check_dimension, in
 use super::limits::{
     CHANGE_ROWS_MAX, DIMENSION_MAX, ENCODER_NAME_MAX, ERASED_MAX, ROW_ID_END, SEGMENTS_MAX,
 };
-use super::manifest::{Manifest, Named, failed, file_name, is_ours};
+use super::manifest::{Manifest, Named, file_name, is_ours};
+use super::published::failed;
 use super::rows::{Rows, Tell};
 use super::rowset::{Allowed, RowId, RowSet};
 use super::sealing::{NodeKey, SegmentKey};

@@ -1,7 +1,7 @@
 use consilium_privacy::{Account, Cost};
 use proptest::prelude::*;
 
-use crate::ask::{Action, Ask, Facts, Researcher, StatisticKind};
+use crate::ask::{Action, Ask, Facts, FilterFacts, Researcher, StatisticKind};
 use crate::bundle::Bundle;
 use crate::bundle::tests::WITH_TERMS;
 use crate::decide::{Permit, Verdict, decide};
@@ -115,6 +115,62 @@ fn the_floor_counts_patients_behind_the_answer_and_behind_what_it_leaves_out() {
         ..of_cohort(10)
     };
     assert_eq!(refused(of(&small)).code, RefusalCode::TooFewPatients);
+}
+
+const WITH_SEARCHES: &str = r#"
+name = "cleveland-clinic"
+version = 1
+
+[dataset.heart-disease]
+duo = ["HMB"]
+unit = "patient"
+floor-patients = 11
+filter-columns = ["age", "sex"]
+budget = { epsilon = 10.0, delta = 1e-6 }
+budget-patient = { epsilon = 8.0, delta = 1e-6 }
+
+[[permit]]
+id = "questions"
+researchers = ["ada"]
+projects = ["cardiology"]
+purposes = ["HMB"]
+actions = ["statistics", "search"]
+dataset = "heart-disease"
+until = "2027-12-31"
+release = ["noisy-statistics", "exact-statistics", "search-l2", "search-l4"]
+budget = { epsilon = 3.0, delta = 1e-6 }
+"#;
+
+#[test]
+fn a_filter_keeps_to_the_columns_and_the_number_of_conditions_that_the_officer_wrote() {
+    let bundle = bundle(WITH_SEARCHES, "");
+    let of = |action: Action, columns: &[&str], conditions: u16| {
+        let facts = Facts {
+            filter: FilterFacts {
+                columns: columns.iter().map(ToString::to_string).collect(),
+                conditions,
+            },
+            ..of_cohort(40)
+        };
+        let ask = Ask {
+            action,
+            ..counts(false)
+        };
+        decide(&bundle, &ask, &facts, JUNE_2026)
+    };
+    let search = |level| Action::Search { level };
+    let _ = permitted(of(search(2), &["age", "sex"], 3));
+    let many = refused(of(search(2), &["age", "sex"], 4));
+    assert_eq!(many.code, RefusalCode::NotPermitted);
+    assert!(many.reason.contains("3 conditions"), "{many}");
+    let other = refused(of(search(2), &["age", "name"], 2));
+    assert_eq!(other.code, RefusalCode::NotPermitted);
+    assert!(other.reason.contains("`age`, `sex` only"), "{other}");
+    // Statistics have floors and noise for that; what is public has nothing to pick out.
+    let statistic = counts(false).action;
+    let _ = permitted(of(statistic, &["age"], 20));
+    let _ = refused(of(statistic, &["name"], 1));
+    let _ = permitted(of(search(4), &["name"], 20));
 }
 
 #[test]

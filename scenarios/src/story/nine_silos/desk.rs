@@ -29,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) ranking: Ranking,
     pub(super) hits: u16,
     pub(super) filter: Option<Filter>,
+    /// Who is asked; all where nobody is named.
+    pub(super) sites: &'a [&'a str],
     pub(super) patience: Duration,
 }
 
@@ -58,16 +60,20 @@ impl<'a> Asked<'a> {
             ranking,
             hits,
             filter: None,
+            sites: &[],
             patience: PATIENCE,
         }
     }
 
     fn document(&self) -> Result<SearchDocument, StoryError> {
+        let sites = self.sites.iter().map(|site| site.parse());
         Ok(SearchDocument {
             project: PROJECT.parse().map_err(StoryError::unexpected)?,
             purpose: PURPOSE.parse().map_err(StoryError::unexpected)?,
             collection: self.collection.parse().map_err(StoryError::unexpected)?,
-            sites: [].into(),
+            sites: sites
+                .collect::<Result<_, _>>()
+                .map_err(StoryError::unexpected)?,
             text: self.text.to_owned(),
             filter: self.filter.clone(),
             wanted: Wanted::Passages {

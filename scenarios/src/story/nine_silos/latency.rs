@@ -1,4 +1,5 @@
-//! How long a search takes, one after another: as the asker waits for it, and the search alone inside the largest node.
+//! How long a search takes, one after another: as the asker waits for all sites and for the largest alone, and the search
+//! alone inside that one.
 
 use consilium_protocol::search::Ranking;
 use serde_json::{Value, json};
@@ -21,13 +22,21 @@ pub(super) struct Latency {
     pub(super) name: &'static str,
     /// From the asker's call to its return: QUIC, coordinator, nine nodes with policy and journal, and back.
     pub(super) whole: Times,
+    /// The same question to the largest silo's node only: what is beyond the search alone is QUIC, coordinator, policy
+    /// and journal.
+    pub(super) of_one: Times,
     /// The search alone, over the largest silo's collection.
     pub(super) alone: Times,
 }
 
 impl Latency {
     pub(super) fn json(&self) -> Value {
-        json!({ "ranking": self.name, "whole": self.whole.json(), "search_alone": self.alone.json() })
+        json!({
+            "ranking": self.name,
+            "whole": self.whole.json(),
+            "one_site": self.of_one.json(),
+            "search_alone": self.alone.json(),
+        })
     }
 }
 
@@ -59,12 +68,17 @@ pub(super) fn measure(
     ];
     let mut measured = Vec::new();
     for (name, ranking) in orders {
-        let (mut whole, mut alone) = (Vec::new(), Vec::new());
+        let (mut whole, mut of_one, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         let items = items.get(..SEARCHES).unwrap_or(items);
         let mut work = Work::of("searches one after another", items.len());
         for item in items {
             let asked = Asked::plainly(&item.question, ANSWERS, ranking, DEPTH as u16);
             whole.push(desk.ask(&asked)?.took);
+            let of_site = Asked {
+                sites: &[site],
+                ..asked
+            };
+            of_one.push(desk.ask(&of_site)?.took);
             let (found, took) = timed(|| node.search_alone(&item.question, ranking));
             found?;
             alone.push(took);
@@ -73,6 +87,7 @@ pub(super) fn measure(
         measured.push(Latency {
             name,
             whole: Times::of(whole),
+            of_one: Times::of(of_one),
             alone: Times::of(alone),
         });
     }

@@ -182,12 +182,22 @@ pub(super) fn latency(findings: &Findings) -> Table {
             latency.name.to_owned(),
             milliseconds(latency.whole.percentile_ms(50)),
             milliseconds(latency.whole.percentile_ms(99)),
+            milliseconds(latency.of_one.percentile_ms(50)),
+            milliseconds(latency.of_one.percentile_ms(99)),
             milliseconds(latency.alone.percentile_ms(50)),
             milliseconds(latency.alone.percentile_ms(99)),
         ]
     });
     Table {
-        headings: vec!["by", "whole p50", "whole p99", "alone p50", "alone p99"],
+        headings: vec![
+            "by",
+            "whole p50",
+            "whole p99",
+            "one site p50",
+            "one site p99",
+            "alone p50",
+            "alone p99",
+        ],
         rows: rows.collect(),
     }
 }

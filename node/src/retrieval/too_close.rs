@@ -15,9 +15,9 @@ pub const SIGNIFICANCE: f64 = 0.01;
 /// Nearer than this, a text is another wording of the record at most.
 pub const COSINE_MAX: f32 = 0.95;
 
-/// Farther than this, a text that stands out is another text of an unusual subject: of 240 honest questions about clinical
-/// notes 15 % had such a nearest hit, and 3 % one that is nearer than this, while the tests together knew as many known
-/// notes as without this bar, to the last one (built-in encoder; the bar was chosen by these figures).
+/// Farther than this, a text that stands out is another text of an unusual subject: of 240 honest questions about
+/// clinical notes 15 % had such a nearest hit, and 3 % one that is nearer than this, while the tests together knew as
+/// many known notes as without this bar, to the last one (built-in encoder; the bar was chosen by these figures).
 pub const LEAD_COSINE_MIN: f32 = 0.7;
 
 /// Similarities besides the nearest from which the tail is judged.

@@ -1,7 +1,7 @@
 //! The file that says which documents a collection has. What it names exists; what it does not name is rubbish.
 //!
-//! It is replaced whole (`vector/published.rs`), and always after the vectors' own manifest. It holds the secret that the vectors'
-//! keys are wrapped by: vectors of another collection, or of a former encoder, do not open.
+//! It is replaced whole (`vector/published.rs`), and always after the vectors' own manifest. It holds the secret that
+//! the vectors' keys are wrapped by: vectors of another collection, or of a former encoder, do not open.
 //!
 //! ```text
 //! 0   8   "CNSLCOLL"

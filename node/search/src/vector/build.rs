@@ -30,8 +30,8 @@ const AUDIT_BREADTH: usize = 120;
 /// Nearest rows that each row is linked to in any case.
 const NEAR_LINKS: usize = 28;
 
-/// Nearest rows that are linked to each row, unless they have [`LINKS_MAX`]. Without these the vectors of real texts, some of
-/// which are among nobody's nearest, are passed by at any breadth.
+/// Nearest rows that are linked to each row, unless they have [`LINKS_MAX`]. Without these the vectors of real texts,
+/// some of which are among nobody's nearest, are passed by at any breadth.
 const BACK_LINKS: usize = 40;
 
 /// Links of a row that is near to many.
@@ -159,9 +159,9 @@ fn assemble(nodes: usize, lifted: &Lifted, by_insertion: &[u32], twins: Vec<(u32
 }
 
 /// Walks to every row's own place. What is met on the way, the nearest rows, gets links, there and back: the paper's
-/// heuristic leaves most of them out, and a narrow walk then passes by true neighbours (measured in the decision). A row that
-/// is not found at its own place gets links from the nearest that were. If that does not help it is an orphan and will
-/// be looked at by every search: so every row is found by who asks for it.
+/// heuristic leaves most of them out, and a narrow walk then passes by true neighbours (measured in the decision). A
+/// row that is not found at its own place gets links from the nearest that were. If that does not help it is an orphan
+/// and will be looked at by every search: so every row is found by who asks for it.
 fn finish(codes: &Codes, graph: &mut Graph, firsts: &[u32]) {
     let mut space = WalkSpace::default();
     let mut lists: Vec<Vec<u32>> = (0..codes.len() as u32)

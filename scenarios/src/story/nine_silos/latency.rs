@@ -1,5 +1,5 @@
-//! How long a search takes, one after another: as the asker waits for all sites and for the largest alone, and the search
-//! alone inside that one.
+//! How long a search takes, one after another: as the asker waits for all sites and for the largest alone, and the
+//! search alone inside that one.
 
 use consilium_protocol::search::Ranking;
 use serde_json::{Value, json};

@@ -32,10 +32,10 @@ const NEAR_LINKS: usize = 28;
 
 /// Nearest rows that are linked to each row, unless they have [`LINKS_MAX`]. Without these the vectors of real texts,
 /// some of which are among nobody's nearest, are passed by at any breadth.
-const BACK_LINKS: usize = 40;
+const BACK_LINKS: usize = 32;
 
 /// Links of a row that is near to many.
-const LINKS_MAX: usize = 128;
+const LINKS_MAX: usize = 64;
 
 /// Rows that a row which no walk finds gets links from.
 const WAYS_IN: usize = 8;

@@ -47,8 +47,9 @@ fn one_count_is_as_noisy_as_many() {
 
 #[test]
 fn vectors_have_discrete_gaussian_noise() {
-    // 2.5 times a sensitivity of 3.1 is 7.75, rounded up to whole steps.
-    let (noisy, cost) = gaussian_vector(&vec![-7; 40_000], 3.1, 2.5).unwrap();
+    // 2.5 times a sensitivity of 3.1 is 7.75, rounded up to whole steps. To tell the two apart takes so many draws: of
+    // 40,000, one run in seven did not.
+    let (noisy, cost) = gaussian_vector(&vec![-7; 160_000], 3.1, 2.5).unwrap();
     let Cost::Zcdp { rho_pico } = cost else {
         panic!("a Gaussian costs ρ");
     };

@@ -107,12 +107,18 @@ impl Reader {
     }
 
     fn one(&mut self, depth: usize) -> Result<Filter, FilterError> {
-        self.terms += 1;
         if depth > FILTER_DEPTH_MAX {
             return Err(self.error(format!(
                 "conditions may stand inside each other {FILTER_DEPTH_MAX} deep"
             )));
         }
+        // No term: what is written with brackets is no longer than without.
+        if self.takes('(') {
+            let inside = self.condition(depth + 1)?;
+            self.expect(')')?;
+            return Ok(inside);
+        }
+        self.terms += 1;
         if self.terms > FILTER_TERMS_MAX {
             return Err(self.error(format!(
                 "a filter may have at most {FILTER_TERMS_MAX} conditions"
@@ -120,11 +126,6 @@ impl Reader {
         }
         if self.takes_word("not") {
             return Ok(Filter::Not(Box::new(self.one(depth + 1)?)));
-        }
-        if self.takes('(') {
-            let inside = self.condition(depth + 1)?;
-            self.expect(')')?;
-            return Ok(inside);
         }
         self.term()
     }

@@ -434,3 +434,13 @@ fn a_question_about_budgets_is_its_own_canonical_text() {
         assert!(BudgetQuestion::parse(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }
+
+/// Found by the fuzzer: brackets counted as terms, so that a canonical filter at the limit could not be typed.
+#[test]
+fn repro_a_filter_of_many_bracketed_terms_reads_back() {
+    let part = |nth: usize| format!("(a{nth} = 1 and not (b{nth} in (1, 2)))");
+    let typed: Vec<String> = (0..31).map(part).collect();
+    let canonical = read(&typed.join(" or ")).canonical();
+    assert_eq!(canonical.check(), Ok(()));
+    assert_eq!(read(&canonical.to_string()), canonical);
+}

@@ -117,33 +117,19 @@ fn the_floor_counts_patients_behind_the_answer_and_behind_what_it_leaves_out() {
     assert_eq!(refused(of(&small)).code, RefusalCode::TooFewPatients);
 }
 
-const WITH_SEARCHES: &str = r#"
-name = "cleveland-clinic"
-version = 1
-
-[dataset.heart-disease]
-duo = ["HMB"]
-unit = "patient"
-floor-patients = 11
-filter-columns = ["age", "sex"]
-budget = { epsilon = 10.0, delta = 1e-6 }
-budget-patient = { epsilon = 8.0, delta = 1e-6 }
-
-[[permit]]
-id = "questions"
-researchers = ["ada"]
-projects = ["cardiology"]
-purposes = ["HMB"]
-actions = ["statistics", "search"]
-dataset = "heart-disease"
-until = "2027-12-31"
-release = ["noisy-statistics", "exact-statistics", "search-l2", "search-l4"]
-budget = { epsilon = 3.0, delta = 1e-6 }
-"#;
-
 #[test]
 fn a_filter_keeps_to_the_columns_and_the_number_of_conditions_that_the_officer_wrote() {
-    let bundle = bundle(WITH_SEARCHES, "");
+    let policy = WITH_TERMS
+        .replace(
+            "rounding = 5",
+            "rounding = 5\nfilter-columns = [\"age\", \"sex\"]",
+        )
+        .replace("[\"statistics\"]", "[\"statistics\", \"search\"]")
+        .replace(
+            "\"exact-statistics\"]",
+            "\"exact-statistics\", \"search-l2\", \"search-l4\"]",
+        );
+    let bundle = bundle(&policy, "");
     let of = |action: Action, columns: &[&str], conditions: u16| {
         let facts = Facts {
             filter: FilterFacts {

@@ -24,7 +24,7 @@ mod tally;
 pub use answer::answer;
 pub use distinct::{MaskKeys, masked_sketch, sketch_key};
 pub use filter::{Misfit, rows_where};
-pub use overlap::{ExactCohorts, Overlap};
+pub use overlap::{Condition, ExactCohorts, Overlap};
 pub use patients::PatientNumbers;
 pub(crate) use patients::in_ledger;
 pub use register::{ExactRegister, Population, RegisterError};

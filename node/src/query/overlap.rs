@@ -11,6 +11,7 @@
 
 use consilium_privacy::ledger::Cohort;
 use consilium_protocol::query::Filter;
+use consilium_protocol::{Digest, Purpose};
 
 /// Cohorts of one data set about which exact answers are given, ever: what many answers tell together grows with their
 /// number.
@@ -18,8 +19,36 @@ pub(super) const EXACT_COHORTS_MAX: usize = 500;
 
 /// The cohorts of one data set about which exact answers were given.
 pub struct ExactCohorts {
-    /// By the canonical text of their filter; the whole data set, by none, is always there.
-    cohorts: Vec<(String, Cohort)>,
+    /// The whole data set, by no filter, is always there.
+    cohorts: Vec<(Condition, Cohort)>,
+}
+
+/// What a cohort follows from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// The canonical text of the filter; empty for none.
+    pub filter: String,
+    /// The purpose, where patients agreed to some of them.
+    pub purpose: Option<String>,
+}
+
+impl Condition {
+    #[must_use]
+    pub fn new(filter: Option<&Filter>, purpose: Option<&Purpose>) -> Self {
+        Self {
+            filter: filter.map(Filter::to_string).unwrap_or_default(),
+            purpose: purpose.map(|purpose| purpose.as_str().to_owned()),
+        }
+    }
+
+    /// Another for each other condition.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match &self.purpose {
+            None => Digest::of(self.filter.as_bytes()),
+            Some(purpose) => Digest::of(format!("{purpose}\n{}", self.filter).as_bytes()),
+        }
+    }
 }
 
 /// Why no exact answer is given.
@@ -36,22 +65,22 @@ impl ExactCohorts {
     #[must_use]
     pub fn new(everybody: Cohort) -> Self {
         Self {
-            cohorts: vec![(String::new(), everybody)],
+            cohorts: vec![(Condition::default(), everybody)],
         }
     }
 
-    /// Whether an exact answer may be given about this cohort.
+    /// Whether an exact answer may be given about this cohort. It is not compared with what the same filter left for
+    /// another purpose: that difference is the patients' own choice and not the asker's.
     ///
     /// # Errors
     /// Why not.
     pub fn check(
         &self,
-        filter: Option<&Filter>,
+        condition: &Condition,
         cohort: &Cohort,
         floor_patients: u32,
     ) -> Result<(), Overlap> {
-        let text = text_of(filter);
-        if self.cohorts.iter().any(|(known, _)| *known == text) {
+        if self.cohorts.iter().any(|(known, _)| known == condition) {
             return Ok(());
         }
         if self.cohorts.len() >= EXACT_COHORTS_MAX {
@@ -59,18 +88,18 @@ impl ExactCohorts {
         }
         // Not below 1: two filters with the same patients are refused whatever the floor.
         let enough = u64::from(floor_patients.max(1));
-        let far = |(_, known): &(String, Cohort)| differing(known, cohort) >= enough;
-        match self.cohorts.iter().all(far) {
+        let of_others = self.cohorts.iter();
+        let mut of_others = of_others.filter(|(known, _)| known.filter != condition.filter);
+        match of_others.all(|(_, known)| differing(known, cohort) >= enough) {
             true => Ok(()),
             false => Err(Overlap::TooClose),
         }
     }
 
     /// An exact answer is given about this cohort.
-    pub fn add(&mut self, filter: Option<&Filter>, cohort: Cohort) {
-        let text = text_of(filter);
-        if self.cohorts.iter().all(|(known, _)| *known != text) {
-            self.cohorts.push((text, cohort));
+    pub fn add(&mut self, condition: Condition, cohort: Cohort) {
+        if self.cohorts.iter().all(|(known, _)| *known != condition) {
+            self.cohorts.push((condition, cohort));
         }
     }
 }
@@ -79,8 +108,4 @@ impl ExactCohorts {
 fn differing(a: &Cohort, b: &Cohort) -> u64 {
     let only = |a: &Cohort, b: &Cohort| a.iter().filter(|patient| !b.contains(*patient)).count();
     (only(a, b) + only(b, a)) as u64
-}
-
-fn text_of(filter: Option<&Filter>) -> String {
-    filter.map(Filter::to_string).unwrap_or_default()
 }

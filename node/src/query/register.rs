@@ -1,7 +1,7 @@
 //! Which exact answers were given, on disk: a node that is restarted must not forget.
 //!
-//! One file for each filter, named by its digest and holding the canonical text of the first query that had it, which
-//! says nothing of a record. The cohorts are computed anew from the data at the first exact query after a start.
+//! One file for each condition, named by its digest and holding the canonical text of the first query that had it,
+//! which says nothing of a record. The cohorts are computed anew from the data at the first exact query after a start.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use consilium_link::{NotWhole, sync_folder_of, write_whole};
 use consilium_privacy::ledger::{Cohort, CohortError};
 use consilium_protocol::query::limits::QUERY_BYTES_MAX;
-use consilium_protocol::query::{Filter, Query, QueryError};
+use consilium_protocol::query::{Query, QueryError};
 use consilium_protocol::{DatasetName, Digest};
 
-use super::overlap::{EXACT_COHORTS_MAX, ExactCohorts, Overlap};
+use super::overlap::{Condition, EXACT_COHORTS_MAX, ExactCohorts, Overlap};
 use super::rows_where;
 use super::tally::patients_of;
 use crate::data::DataSet;
@@ -49,7 +49,8 @@ pub trait Population {
 
     fn text<'q>(&self, question: &'q Self::Question) -> &'q str;
 
-    fn filter<'q>(&self, question: &'q Self::Question) -> Option<&'q Filter>;
+    /// What its cohort follows from.
+    fn condition(&self, question: &Self::Question) -> Condition;
 
     /// Whom its filter leaves now; nobody who can be asked about where a column of it is gone.
     fn cohort(&self, question: &Self::Question) -> Option<Cohort>;
@@ -78,12 +79,12 @@ impl Population for DataSet {
         question.text()
     }
 
-    fn filter<'q>(&self, question: &'q Query) -> Option<&'q Filter> {
-        question.document().filter.as_ref()
+    fn condition(&self, question: &Query) -> Condition {
+        Condition::new(question.document().filter.as_ref(), None)
     }
 
     fn cohort(&self, question: &Query) -> Option<Cohort> {
-        let rows = rows_where(self, self.filter(question)).ok()?;
+        let rows = rows_where(self, question.document().filter.as_ref()).ok()?;
         Some(patients_of(self, &rows))
     }
 }
@@ -145,13 +146,12 @@ impl ExactRegister {
                     .into_mut()
             }
         };
-        let filter = population.filter(question);
-        if let Err(overlap) = entry.cohorts.check(filter, cohort, floor_patients) {
+        let condition = population.condition(question);
+        if let Err(overlap) = entry.cohorts.check(&condition, cohort, floor_patients) {
             return Ok(Err(overlap));
         }
         let folder = self.folder.join(population.name().as_str());
-        let condition = filter.map(ToString::to_string).unwrap_or_default();
-        let file = folder.join(format!("{}.json", Digest::of(condition.as_bytes())));
+        let file = folder.join(format!("{}.json", condition.digest()));
         if !file.exists() {
             let not_made = |source| RegisterError::NotMade {
                 path: folder.clone(),
@@ -164,7 +164,7 @@ impl ExactRegister {
             let text = population.text(question).as_bytes();
             write_whole(&file, &folder.join("draft"), text)?;
         }
-        entry.cohorts.add(filter, cohort.clone());
+        entry.cohorts.add(condition, cohort.clone());
         Ok(Ok(()))
     }
 
@@ -197,7 +197,7 @@ impl ExactRegister {
                     source,
                 })?;
             if let Some(cohort) = population.cohort(&question) {
-                cohorts.add(population.filter(&question), cohort);
+                cohorts.add(population.condition(&question), cohort);
             }
         }
         Ok(Known {

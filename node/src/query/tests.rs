@@ -424,19 +424,46 @@ fn a_tracker_is_refused_its_second_cohort() {
 fn exact_answers_come_to_an_end() {
     let everybody = Cohort::first(1_000_000).unwrap();
     let mut cohorts = ExactCohorts::new(everybody);
-    let filter = |n: u32| read(&format!("age = {n}"));
+    let condition = |n: u32| Condition::new(Some(&read(&format!("age = {n}"))), None);
     let apart = |n: u32| Cohort::of(n * 20..n * 20 + 20).unwrap();
     let mut given = 0;
-    while cohorts
-        .check(Some(&filter(given)), &apart(given), 11)
-        .is_ok()
-    {
-        cohorts.add(Some(&filter(given)), apart(given));
+    while cohorts.check(&condition(given), &apart(given), 11).is_ok() {
+        cohorts.add(condition(given), apart(given));
         given += 1;
     }
     assert_eq!(
-        cohorts.check(Some(&filter(given)), &apart(given), 11),
+        cohorts.check(&condition(given), &apart(given), 11),
         Err(Overlap::TooMany)
     );
     assert_eq!(given as usize, overlap::EXACT_COHORTS_MAX - 1);
+}
+
+/// Three of a cohort's 200 patients agreed to one purpose only. That difference is theirs. But a second filter is held
+/// against what the first left for either purpose.
+#[test]
+fn each_purpose_has_a_cohort_of_its_own() {
+    let cohort = |patients: std::ops::Range<u32>| Cohort::of(patients).unwrap();
+    let of = |filter: &str, purpose: &str| {
+        Condition::new(Some(&read(filter)), Some(&purpose.parse().unwrap()))
+    };
+    let mut cohorts = ExactCohorts::new(cohort(0..10_000));
+    for (purpose, patients) in [("HMB", 0..200), ("GRU", 0..197)] {
+        let condition = of("age = 60", purpose);
+        assert_eq!(
+            cohorts.check(&condition, &cohort(patients.clone()), 11),
+            Ok(())
+        );
+        cohorts.add(condition, cohort(patients));
+    }
+    for purpose in ["HMB", "GRU"] {
+        let check = |patients| cohorts.check(&of("age >= 60", purpose), &cohort(patients), 11);
+        // Five more than one purpose's cohort had, and twelve more than the other's.
+        assert_eq!(check(0..205), Err(Overlap::TooClose));
+        assert_eq!(check(0..209), Err(Overlap::TooClose));
+        assert_eq!(check(0..220), Ok(()));
+    }
+    assert_ne!(
+        of("age = 60", "HMB").digest(),
+        of("age = 60", "GRU").digest()
+    );
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use consilium_privacy::Cost;
 use consilium_privacy::ledger::Cohort;
 use consilium_protocol::message::SearchAnswer;
-use consilium_protocol::query::{Filter, QueryError};
+use consilium_protocol::query::QueryError;
 use consilium_protocol::search::merge::RECIPROCAL_RANK_CONSTANT;
 use consilium_protocol::search::{RANK_DEPTH, Ranking, Search};
 use consilium_protocol::{DatasetName, Digest, Millis, Refusal, RefusalCode};
@@ -20,7 +20,7 @@ use super::ranked::one_of_each;
 use super::too_close::{TAIL, leads, withheld};
 use crate::collections::OpenCollection;
 use crate::gate::{Candidates, NotReleased, PrivateHit, Released, SearchFinding, WorkError};
-use crate::query::{Population, in_ledger};
+use crate::query::{Condition, Population, in_ledger};
 
 /// The patients of a collection, as those about whom exact answers are given.
 struct OfCollection<'a> {
@@ -51,8 +51,11 @@ impl Population for OfCollection<'_> {
         question.text()
     }
 
-    fn filter<'q>(&self, question: &'q Search) -> Option<&'q Filter> {
-        question.document().filter.as_ref()
+    fn condition(&self, question: &Search) -> Condition {
+        let document = question.document();
+        let agreed_to = self.open.declaration.consent_column.as_ref();
+        let purpose = agreed_to.map(|_| &document.purpose);
+        Condition::new(document.filter.as_ref(), purpose)
     }
 
     fn cohort(&self, question: &Search) -> Option<Cohort> {

@@ -34,7 +34,6 @@ struct Wanted {
     dimension: usize,
     breadth: usize,
     beside: usize,
-    keeps_pruned: bool,
     memory: Memory,
     folder: Option<PathBuf>,
     races: bool,
@@ -279,7 +278,6 @@ fn settings(wanted: &Wanted) -> IndexSettings {
         encoder: "benchmark".to_owned(),
         build: BuildSettings {
             breadth: wanted.breadth,
-            keeps_pruned: wanted.keeps_pruned,
             ..BuildSettings::default()
         },
         compaction: CompactionSettings {
@@ -331,7 +329,6 @@ fn wanted() -> Wanted {
         dimension: 384,
         breadth: BuildSettings::default().breadth,
         beside: 1,
-        keeps_pruned: BuildSettings::default().keeps_pruned,
         memory: Memory::Small,
         folder: None,
         races: false,
@@ -350,7 +347,6 @@ fn wanted() -> Wanted {
             "--memory" if value() == "fast" => wanted.memory = Memory::Fast,
             "--folder" => wanted.folder = Some(value().into()),
             "--race" => wanted.races = true,
-            "--keep-pruned" => wanted.keeps_pruned = true,
             "--vectors" => wanted.vectors = Some(value().into()),
             "--queries" => wanted.queries = Some(value().into()),
             "--write" => wanted.write = Some(value().into()),

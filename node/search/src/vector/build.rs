@@ -1,9 +1,9 @@
-//! Builds the graph of a segment with instant-distance.
+//! Lays the graph of a segment with instant-distance.
 //!
 //! What its 0.6.1 does that is written nowhere, each held by a test in `tests/hazards.rs`, and what is done about it:
 //! its default ratio of layers is not the paper's (we give 1/32); two threads lose links of each other's (a build
 //! runs on one thread, several segments beside each other); `extend_candidates` waits for itself (never set); a
-//! breadth below 65 shortens lists in silence (never less than [`BREADTH_MIN`]); more than 64 equal vectors become an
+//! breadth below 65 shortens lists in silence ([`LAYING_BREADTH`] is more); more than 64 equal vectors become an
 //! island (equal ones are built once and are each other's twins); a vector that is no number poisons the graph (none
 //! gets here).
 
@@ -15,39 +15,18 @@ use serde::{Serialize, Serializer};
 use super::codes::Codes;
 use super::error::VectorError;
 use super::graph::{Graph, Links, Upper};
-use super::kernel;
 use super::lift::{Lifted, NO_LINK, UPPER_LINKS, ZERO_LINKS, lift};
-use super::segment::ByCodes;
-use super::top::Scored;
-use super::walk::{WalkSpace, walk};
+use super::links::choose_links;
 
-/// The least breadth at which no list is shortened.
-const BREADTH_MIN: usize = 65;
-
-/// Breadth of the walk by which a finished graph is audited.
-const AUDIT_BREADTH: usize = 120;
-
-/// Nearest rows that each row is linked to in any case.
-const NEAR_LINKS: usize = 28;
-
-/// Nearest rows that are linked to each row, unless they have [`LINKS_MAX`]. Without these the vectors of real texts,
-/// some of which are among nobody's nearest, are passed by at any breadth.
-const BACK_LINKS: usize = 32;
-
-/// Links of a row that is near to many.
-const LINKS_MAX: usize = 64;
-
-/// Rows that a row which no walk finds gets links from.
-const WAYS_IN: usize = 8;
+/// Breadth at which instant-distance lays the graph. It is only the way to the candidates of [`choose_links`]; more
+/// takes longer and finds the same (docs/decisions/0013-vector-index.md).
+const LAYING_BREADTH: usize = 80;
 
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BuildSettings {
-    /// Candidates that are considered for the links of each row (the paper's efConstruction).
+    /// Rows among which the links of each are chosen (the paper's efConstruction).
     pub breadth: usize,
-    /// Fills each list with candidates that the paper's heuristic rejects. Four times the work, see
-    /// `docs/decisions/0013-vector-index.md`.
-    pub keeps_pruned: bool,
     /// The same rows, settings and seed give the same graph.
     pub seed: u64,
 }
@@ -55,8 +34,7 @@ pub struct BuildSettings {
 impl Default for BuildSettings {
     fn default() -> Self {
         Self {
-            breadth: 160,
-            keeps_pruned: false,
+            breadth: 200,
             seed: 0,
         }
     }
@@ -72,11 +50,10 @@ pub(super) fn build(codes: &Codes, settings: BuildSettings) -> Result<Graph, Vec
         .collect();
     let heuristic = Heuristic {
         extend_candidates: false,
-        keep_pruned: settings.keeps_pruned,
+        keep_pruned: false,
     };
     let builder = Builder::default()
-        .ef_construction(settings.breadth.max(BREADTH_MIN))
-        .ef_search(settings.breadth.max(BREADTH_MIN))
+        .ef_construction(LAYING_BREADTH)
         .ml(1.0 / UPPER_LINKS as f32)
         .select_heuristic(Some(heuristic))
         .seed(settings.seed);
@@ -95,7 +72,7 @@ pub(super) fn build(codes: &Codes, settings: BuildSettings) -> Result<Graph, Vec
     }
     let mut graph = assemble(codes.len(), &lifted, &by_insertion, twins);
     drop(lifted);
-    finish(codes, &mut graph, &firsts);
+    choose_links(codes, &mut graph, &firsts, settings.breadth);
     Ok(graph)
 }
 
@@ -158,64 +135,6 @@ fn assemble(nodes: usize, lifted: &Lifted, by_insertion: &[u32], twins: Vec<(u32
     }
 }
 
-/// Walks to every row's own place. What is met on the way, the nearest rows, gets links, there and back: the paper's
-/// heuristic leaves most of them out, and a narrow walk then passes by true neighbours (measured in the decision). A
-/// row that is not found at its own place gets links from the nearest that were. If that does not help it is an orphan
-/// and will be looked at by every search: so every row is found by who asks for it.
-fn finish(codes: &Codes, graph: &mut Graph, firsts: &[u32]) {
-    let mut space = WalkSpace::default();
-    let mut lists: Vec<Vec<u32>> = (0..codes.len() as u32)
-        .map(|node| graph.links.of(node).to_vec())
-        .collect();
-    let mut lost: Vec<(u32, Vec<u32>)> = Vec::new();
-    for node in firsts {
-        let met = walk_to(codes, graph, *node, &mut space);
-        let others = || {
-            let nodes = met.iter().map(|near| near.node);
-            nodes.filter(|near| near != node)
-        };
-        if others().count() == met.len() {
-            lost.push((*node, others().take(WAYS_IN).collect()));
-        }
-        for near in others().take(NEAR_LINKS) {
-            link(&mut lists, *node, near);
-        }
-        for near in others().take(BACK_LINKS) {
-            if lists
-                .get(near as usize)
-                .is_some_and(|list| list.len() < LINKS_MAX)
-            {
-                link(&mut lists, near, *node);
-            }
-        }
-    }
-    for (node, ways_in) in &lost {
-        for near in ways_in {
-            link(&mut lists, *near, *node);
-        }
-    }
-    graph.links = Links::new(lists.into_iter());
-    let mut is_orphan = |node: &u32| {
-        let met = walk_to(codes, graph, *node, &mut space);
-        met.iter().all(|near| near.node != *node)
-    };
-    let orphans = lost.iter().map(|(node, _)| *node).filter(&mut is_orphan);
-    graph.orphans = orphans.collect();
-}
-
-fn walk_to(codes: &Codes, graph: &Graph, node: u32, space: &mut WalkSpace) -> Vec<Scored> {
-    let query = &codes.as_query(node);
-    walk(graph, &ByCodes { codes, query }, AUDIT_BREADTH, space)
-}
-
-fn link(lists: &mut [Vec<u32>], from: u32, to: u32) {
-    if let Some(list) = lists.get_mut(from as usize)
-        && !list.contains(&to)
-    {
-        list.push(to);
-    }
-}
-
 /// A row, in sixteen bytes: instant-distance clones its points.
 #[derive(Clone)]
 struct Handle<'a> {
@@ -225,8 +144,7 @@ struct Handle<'a> {
 
 impl Point for Handle<'_> {
     fn distance(&self, other: &Self) -> f32 {
-        let product = kernel::dot_codes(self.codes.row(self.node), self.codes.row(other.node));
-        1.0 - product as f32 * (self.codes.scale(self.node) * self.codes.scale(other.node))
+        1.0 - self.codes.similarity(self.node, other.node)
     }
 }
 
@@ -241,8 +159,10 @@ mod tests {
     use instant_distance::{Hnsw, Search};
 
     use super::*;
+    use crate::vector::kernel;
     use crate::vector::made::clustered;
-    use crate::vector::walk::Score;
+    use crate::vector::top::Scored;
+    use crate::vector::walk::{Score, ScoreSpace, WalkSpace, walk};
 
     /// A row by its exact distances, as instant-distance's own search will use them.
     #[derive(Clone)]
@@ -261,7 +181,7 @@ mod tests {
     }
 
     impl Score for Exactly<'_> {
-        fn score(&self, nodes: &[u32], _: &mut Vec<i32>, scored: &mut Vec<Scored>) {
+        fn score(&self, nodes: &[u32], _: f32, _: &mut ScoreSpace, scored: &mut Vec<Scored>) {
             scored.extend(nodes.iter().map(|node| Scored {
                 similarity: kernel::dot(&self.1, &self.0[*node as usize * 24..][..24]),
                 node: *node,

@@ -3,7 +3,11 @@
 //! How far each row lies from what its codes say is kept, and so it is known how far a product by codes can lie from
 //! the exact one. Who looks at every row that could be among the best loses nothing by the codes.
 
+use prefetch_index::prefetch_index;
+
+use super::fast::{self, Kernel, Products};
 use super::kernel;
+use super::pages::Pages;
 use super::top::Scored;
 
 /// Allowance for what floating-point additions lose, for products of unit vectors of at most 4,096 coordinates.
@@ -15,8 +19,10 @@ pub(super) struct Codes {
     dimension: usize,
     ids: Vec<u32>,
     /// `dimension` codes a row; a coordinate is about its code times the row's scale.
-    codes: Vec<i8>,
+    codes: Pages<i8>,
     fits: Vec<Fit>,
+    /// The codes of the row that is being added.
+    added: Vec<i8>,
 }
 
 /// How a row and its codes belong together.
@@ -36,13 +42,19 @@ pub(super) struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub(super) fn new(exact: &'a [f32]) -> Self {
-        let mut codes = Vec::with_capacity(exact.len());
+        let mut codes = Vec::new();
         let fit = quantise(exact, &mut codes);
         Self { exact, codes, fit }
     }
 
     pub(super) fn exact(&self) -> &[f32] {
         self.exact
+    }
+
+    /// What its codes say.
+    pub(super) fn coordinates(&self) -> impl Iterator<Item = f32> {
+        let scale = self.fit.scale;
+        self.codes.iter().map(move |code| f32::from(*code) * scale)
     }
 }
 
@@ -52,8 +64,9 @@ impl Codes {
         Self {
             dimension,
             ids: Vec::with_capacity(rows),
-            codes: Vec::with_capacity(rows * dimension),
+            codes: Pages::with_capacity(rows * dimension),
             fits: Vec::with_capacity(rows),
+            added: Vec::with_capacity(dimension),
         }
     }
 
@@ -70,7 +83,8 @@ impl Codes {
     /// Adds a row after the last.
     pub(super) fn push(&mut self, id: u32, exact: &[f32]) {
         self.ids.push(id);
-        self.fits.push(quantise(exact, &mut self.codes));
+        self.fits.push(quantise(exact, &mut self.added));
+        self.codes.extend_from_slice(&self.added);
     }
 
     /// Adds a row of other codes after the last.
@@ -109,6 +123,13 @@ impl Codes {
             .unwrap_or_default()
     }
 
+    /// Asks for a row that will be looked at soon.
+    #[inline(always)]
+    pub(super) fn ask_for(&self, node: u32) {
+        kernel::ask_for(&self.codes, self.dimension, node);
+        prefetch_index(&self.fits, node as usize);
+    }
+
     #[inline]
     pub(super) fn scale(&self, node: u32) -> f32 {
         self.fit(node).scale
@@ -121,6 +142,33 @@ impl Codes {
             residual: 0.0,
         };
         self.fits.get(node as usize).copied().unwrap_or(NONE)
+    }
+
+    /// What the codes of a row say.
+    pub(super) fn coordinates(&self, node: u32) -> impl Iterator<Item = f32> {
+        let scale = self.scale(node);
+        self.row(node)
+            .iter()
+            .map(move |code| f32::from(*code) * scale)
+    }
+
+    /// The mean of all rows, by what their codes say.
+    pub(super) fn mean(&self) -> Vec<f32> {
+        let mut sums = vec![0f64; self.dimension];
+        for node in 0..self.len() as u32 {
+            for (sum, x) in sums.iter_mut().zip(self.coordinates(node)) {
+                *sum += f64::from(x);
+            }
+        }
+        let count = self.len().max(1) as f64;
+        sums.into_iter().map(|sum| (sum / count) as f32).collect()
+    }
+
+    /// How similar two rows are, by their codes.
+    #[inline]
+    pub(super) fn similarity(&self, a: u32, b: u32) -> f32 {
+        let product = kernel::dot_codes(self.row(a), self.row(b));
+        product as f32 * (self.scale(a) * self.scale(b))
     }
 
     /// A row as a query of its own neighbourhood. It has codes and no exact form.
@@ -183,9 +231,19 @@ impl Codes {
     /// |q·x − q̂·x̂| ≤ |q·(x − x̂)| + |(q − q̂)·x̂| ≤ ‖x − x̂‖ + ‖q − q̂‖ ‖x̂‖, and ‖x̂‖ ≤ 1 + ‖x − x̂‖.
     #[inline]
     pub(super) fn between(&self, query: &Query<'_>, node: u32, product: i32) -> Between {
+        self.around(
+            query,
+            node,
+            product as f32 * (query.fit.scale * self.scale(node)),
+        )
+    }
+
+    /// The same, given what [`Codes::approximate`] said.
+    #[inline]
+    pub(super) fn around(&self, query: &Query<'_>, node: u32, similarity: f32) -> Between {
         let fit = self.fit(node);
         let doubt = fit.residual + query.fit.residual * (1.0 + fit.residual) + ROUNDING;
-        Between::around(product as f32 * (query.fit.scale * fit.scale), doubt)
+        Between::around(similarity, doubt)
     }
 
     /// The same, narrower and at the price of a product in floats: q is taken as it is, and |q·x − q·x̂| ≤ ‖x − x̂‖.
@@ -213,19 +271,38 @@ impl Between {
     }
 }
 
-/// Symmetric quantisation to one byte a coordinate.
+/// Symmetric quantisation to one byte a coordinate, in the place of what `codes` held.
 fn quantise(exact: &[f32], codes: &mut Vec<i8>) -> Fit {
-    let largest = exact.iter().fold(0f32, |largest, x| largest.max(x.abs()));
-    let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-    let mut lost = 0f64;
-    for x in exact {
-        let code = (x / scale).round().clamp(-127.0, 127.0);
-        lost += f64::from(x - code * scale).powi(2);
-        codes.push(code as i8);
-    }
-    Fit {
-        scale,
-        residual: lost.sqrt() as f32,
+    codes.clear();
+    codes.resize(exact.len(), 0);
+    fast::run(Quantise { exact, codes })
+}
+
+struct Quantise<'a> {
+    exact: &'a [f32],
+    codes: &'a mut [i8],
+}
+
+impl Kernel for Quantise<'_> {
+    type Output = Fit;
+
+    #[inline(always)]
+    fn call(self, _: impl Products) -> Fit {
+        let mut largest = 0f32;
+        for x in self.exact {
+            largest = largest.max(x.abs());
+        }
+        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let mut lost = 0f64;
+        for (x, code) in self.exact.iter().zip(self.codes) {
+            let nearest = (x / scale).round().clamp(-127.0, 127.0);
+            lost += f64::from(x - nearest * scale).powi(2);
+            *code = nearest as i8;
+        }
+        Fit {
+            scale,
+            residual: lost.sqrt() as f32,
+        }
     }
 }
 

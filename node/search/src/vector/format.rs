@@ -178,7 +178,7 @@ pub(super) fn read(
     drop(body);
     let sealed = SealedRows::new(file, name, key, head, header.dimension as usize);
     let rows = header.read_rows(&ids, sealed, memory)?;
-    Ok(Segment { rows, graph })
+    Ok(Segment::new(rows, graph))
 }
 
 impl Header {

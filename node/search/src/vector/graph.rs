@@ -1,11 +1,18 @@
-//! The links between the vectors of a segment, as instant-distance laid them.
+//! The links between the vectors of a segment.
+
+use prefetch_index::prefetch_index;
+
+use super::pages::Pages;
+
+/// Links of a cache line.
+const LINE_LINKS: usize = 16;
 
 /// Lists of links, one a node, in one piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Links {
     /// Where each node's list begins, and at the end where the last one ends.
-    starts: Vec<u32>,
-    targets: Vec<u32>,
+    starts: Pages<u32>,
+    targets: Pages<u32>,
 }
 
 /// One layer above the lowest. Its nodes are numbered by their order of insertion, not as rows are.
@@ -37,6 +44,7 @@ impl Links {
             targets.extend(list);
             starts.push(targets.len() as u32);
         }
+        let (starts, targets) = (starts.into(), targets.into());
         Self { starts, targets }
     }
 
@@ -45,7 +53,10 @@ impl Links {
         let in_order = starts.first() == Some(&0) && starts.is_sorted();
         let ends = starts.last().copied() == u32::try_from(targets.len()).ok();
         let inside = targets.iter().all(|target| (*target as usize) < nodes);
-        (in_order && ends && inside).then_some(Self { starts, targets })
+        (in_order && ends && inside).then(|| Self {
+            starts: starts.into(),
+            targets: targets.into(),
+        })
     }
 
     #[inline]
@@ -57,6 +68,17 @@ impl Links {
                 .get(*from as usize..*to as usize)
                 .unwrap_or_default(),
             _ => &[],
+        }
+    }
+
+    /// Asks for a list that will be walked soon.
+    #[inline]
+    pub(super) fn ask_for(&self, node: u32) {
+        let node = node as usize;
+        if let Some([from, to]) = self.starts.get(node..node + 2) {
+            for at in (*from..*to).step_by(LINE_LINKS) {
+                prefetch_index(&*self.targets, at as usize);
+            }
         }
     }
 

@@ -1,15 +1,21 @@
 //! Dot products, the inner loop of everything here.
 //!
-//! The code is portable and safe: the compiler vectorises it. Exact products add in one fixed order and never fuse a
+//! The code is safe: the compiler vectorises it, or `fast.rs` says how a processor does it best. Exact products add in one fixed order and never fuse a
 //! multiplication with an addition: every machine gets the same bits, and a federated ranking equals the central one.
 
-use super::fast::{self, Kernel};
+use prefetch_index::prefetch_index;
+
+use super::fast::{self, Kernel, Products};
 
 /// Partial sums of an exact product. Eight AVX registers of four bytes' width hide the latency of an addition.
 const LANES: usize = 32;
 
 /// What a processor fetches at once; on others than x86-64 and most of ARM a guess that costs little.
 const CACHE_LINE_BYTES: usize = 64;
+
+/// Rows that are asked for while one is multiplied. They lie anywhere in memory, and to wait for each takes longer than
+/// to multiply it.
+const ROWS_AHEAD: usize = 8;
 
 /// The exact similarity of two unit vectors.
 #[must_use]
@@ -30,9 +36,6 @@ pub(super) fn dot_codes(a: &[i8], b: &[i8]) -> i32 {
 }
 
 /// The products of `query` with the rows `nodes` of `codes`, in their order, in the place of what `products` held.
-/// All rows are asked for before the first is multiplied. A processor looks some 500 instructions ahead, which is three
-/// rows of products but all of the requests; one row after another costs more than twice as much where they are not in
-/// the cache.
 pub(super) fn dot_codes_of(query: &[i8], codes: &[i8], nodes: &[u32], products: &mut Vec<i32>) {
     products.clear();
     products.resize(nodes.len(), i32::MIN);
@@ -87,7 +90,7 @@ impl Kernel for Exact<'_> {
     type Output = f32;
 
     #[inline(always)]
-    fn call(self) -> f32 {
+    fn call(self, _: impl Products) -> f32 {
         let (a, b) = (self.a.chunks_exact(LANES), self.b.chunks_exact(LANES));
         let rest: f32 = a
             .remainder()
@@ -113,7 +116,7 @@ impl Kernel for Mixed<'_> {
     type Output = f32;
 
     #[inline(always)]
-    fn call(self) -> f32 {
+    fn call(self, _: impl Products) -> f32 {
         let (a, b) = (self.a.chunks_exact(LANES), self.b.chunks_exact(LANES));
         let mut sum: f32 = a
             .remainder()
@@ -138,8 +141,8 @@ impl Kernel for Codes<'_> {
     type Output = i32;
 
     #[inline(always)]
-    fn call(self) -> i32 {
-        product(self.a, self.b)
+    fn call(self, by: impl Products) -> i32 {
+        by.product(self.a, self.b)
     }
 }
 
@@ -147,28 +150,30 @@ impl Kernel for Gather<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        std::hint::black_box(asked_for(self.codes, self.query.len(), self.nodes));
+    fn call(self, by: impl Products) {
+        let width = self.query.len();
+        let mut coming = self.nodes.iter();
+        for node in coming.by_ref().take(ROWS_AHEAD) {
+            ask_for(self.codes, width, *node);
+        }
         for (product_of, node) in self.products.iter_mut().zip(self.nodes) {
-            if let Some(row) = row_of(self.codes, self.query.len(), *node) {
-                *product_of = product(self.query, row);
+            if let Some(coming) = coming.next() {
+                ask_for(self.codes, width, *coming);
+            }
+            if let Some(row) = row_of(self.codes, width, *node) {
+                *product_of = by.product(self.query, row);
             }
         }
     }
 }
 
-/// Reads a byte of each line of the rows. What comes of it is of no use; the lines are on their way.
+/// Asks for the row of `node`, which will be multiplied soon.
 #[inline(always)]
-fn asked_for(codes: &[i8], width: usize, nodes: &[u32]) -> i8 {
-    let mut read = 0;
-    for node in nodes {
-        if let Some(row) = row_of(codes, width, *node) {
-            for line in row.chunks(CACHE_LINE_BYTES) {
-                read ^= line.first().copied().unwrap_or(0);
-            }
-        }
+pub(super) fn ask_for(codes: &[i8], width: usize, node: u32) {
+    let start = (node as usize).wrapping_mul(width);
+    for line in 0..width.div_ceil(CACHE_LINE_BYTES) {
+        prefetch_index(codes, start.wrapping_add(line * CACHE_LINE_BYTES));
     }
-    read
 }
 
 #[inline(always)]
@@ -181,23 +186,12 @@ impl Kernel for Stream<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
+    fn call(self, by: impl Products) {
         let rows = self.codes.chunks_exact(self.query.len().max(1));
         for (product_of, row) in self.products.iter_mut().zip(rows) {
-            *product_of = product(self.query, row);
+            *product_of = by.product(self.query, row);
         }
     }
-}
-
-/// A loop and no chain of iterators: what is not inlined here would be compiled without the vector instructions.
-#[inline(always)]
-fn product(a: &[i8], b: &[i8]) -> i32 {
-    let mut sum = 0i32;
-    for (x, y) in a.iter().zip(b) {
-        // `wrapping_add` because a check for overflow would keep the loop from being vectorised, and none can happen.
-        sum = sum.wrapping_add(i32::from(*x) * i32::from(*y));
-    }
-    sum
 }
 
 #[cfg(test)]
@@ -230,7 +224,7 @@ mod tests {
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..500),
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            prop_assert_eq!(dot(&a, &b).to_bits(), Exact { a: &a, b: &b }.call().to_bits());
+            prop_assert_eq!(dot(&a, &b).to_bits(), Exact { a: &a, b: &b }.call(fast::Portable).to_bits());
         }
     }
 }

@@ -7,12 +7,13 @@
 //! | `segmented.rs` | the index on disk: opening, changes, searches |
 //! | `segment.rs`, `rows.rs` | an immutable set of rows; its vectors, and the exact scan over them |
 //! | `codes.rs`, `exact.rs` | the vectors in short, in memory; exact, in memory or sealed on the disk |
-//! | `build.rs`, `lift.rs`, `graph.rs` | the graph: built by instant-distance, taken out of it, kept |
+//! | `sketch.rs`, `rotation.rs` | the vectors in one bit a coordinate; the rotation before |
+//! | `build.rs`, `lift.rs`, `links.rs`, `graph.rs` | the graph: laid by instant-distance, taken out of it, given more links, kept |
 //! | `walk.rs`, `plan.rs` | the walk over it; when to walk and when to scan |
 //! | `maintenance.rs`, `compaction.rs` | rewriting segments; which of them, and why |
 //! | `manifest.rs`, `published.rs` | which segments count; how such a file is replaced whole |
 //! | `format.rs`, `sealing.rs`, `disk.rs` | a segment's file, encryption, the disk |
-//! | `kernel.rs`, `fast.rs`, `top.rs` | dot products; the copy of them for this processor; the best few |
+//! | `kernel.rs`, `fast.rs`, `pages.rs`, `top.rs` | dot products; the copy of them for this processor; large memory; the best few |
 //!
 //! Vectors give texts away: none leaves this module but as a similarity, and no error or `Debug` shows one.
 
@@ -30,16 +31,20 @@ mod index;
 mod kernel;
 mod lift;
 mod limits;
+mod links;
 pub mod made;
 mod maintenance;
 mod manifest;
+mod pages;
 mod plan;
 mod published;
+mod rotation;
 mod rows;
 mod rowset;
 mod sealing;
 mod segment;
 mod segmented;
+mod sketch;
 mod top;
 mod unit;
 mod walk;

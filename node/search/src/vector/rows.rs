@@ -119,18 +119,12 @@ impl Rows {
         &self,
         query: &Query<'_>,
         k: usize,
-        candidates: impl Iterator<Item = u32>,
+        candidates: impl Iterator<Item = Scored>,
         space: &mut ScanSpace,
     ) -> Result<Vec<Scored>, VectorError> {
         let mut met = space.begin(k);
-        let ScanSpace {
-            nodes, products, ..
-        } = space;
-        nodes.clear();
-        nodes.extend(candidates);
-        self.codes.products_of(query, nodes, products);
-        for (node, product) in nodes.drain(..).zip(products.iter()) {
-            met.meet(node, self.codes.between(query, node, *product));
+        for Scored { similarity, node } in candidates {
+            met.meet(node, self.codes.around(query, node, similarity));
         }
         space.end(met);
         self.best_of_kept(query, k, space)

@@ -9,8 +9,9 @@ use super::index::{Effort, Hit};
 use super::plan::{Plan, Situation, plan};
 use super::rows::{Rows, ScanSpace, Tell};
 use super::rowset::{Allowed, RowId};
+use super::sketch::{Asked, Sketches};
 use super::top::Scored;
-use super::walk::{Score, WalkSpace, walk, walk_admitted};
+use super::walk::{Score, ScoreSpace, WalkSpace, walk, walk_admitted};
 
 thread_local! {
     /// Each thread keeps the space of its searches, so that a search allocates next to nothing.
@@ -22,22 +23,62 @@ pub(super) struct Segment {
     pub(super) rows: Rows,
     /// A short run of new rows has none and is scanned.
     pub(super) graph: Option<Graph>,
+    /// Of the rows where there is a graph.
+    sketches: Sketches,
 }
 
-/// Scores by codes.
+/// Scores by codes those that sketches leave a chance.
 pub(super) struct ByCodes<'a> {
-    pub(super) codes: &'a Codes,
-    pub(super) query: &'a Query<'a>,
+    codes: &'a Codes,
+    sketches: &'a Sketches,
+    query: &'a Query<'a>,
+    asked: Asked,
+}
+
+impl<'a> ByCodes<'a> {
+    pub(super) fn new(codes: &'a Codes, sketches: &'a Sketches, query: &'a Query<'a>) -> Self {
+        Self {
+            codes,
+            sketches,
+            query,
+            asked: sketches.asked(query),
+        }
+    }
 }
 
 impl Score for ByCodes<'_> {
     #[inline]
-    fn score(&self, nodes: &[u32], products: &mut Vec<i32>, scored: &mut Vec<Scored>) {
+    fn score(&self, nodes: &[u32], bar: f32, space: &mut ScoreSpace, scored: &mut Vec<Scored>) {
+        let ScoreSpace { kept, products } = space;
+        let nodes = if bar > f32::NEG_INFINITY {
+            self.sketches
+                .sift(self.codes, &self.asked, nodes, bar, kept);
+            kept
+        } else {
+            nodes
+        };
         self.codes.approximate(self.query, nodes, products, scored);
+    }
+
+    #[inline]
+    fn ask_for(&self, node: u32) {
+        self.sketches.ask_for(node);
     }
 }
 
 impl Segment {
+    pub(super) fn new(rows: Rows, graph: Option<Graph>) -> Self {
+        let sketches = match &graph {
+            Some(_) => Sketches::of(&rows.codes),
+            None => Sketches::default(),
+        };
+        Self {
+            rows,
+            graph,
+            sketches,
+        }
+    }
+
     /// The `k` allowed rows most similar to the query, or nearly so where a graph is walked; never fewer than there
     /// are.
     pub(super) fn nearest(
@@ -113,10 +154,10 @@ impl Segment {
         steps: &mut WalkSpace,
     ) -> Result<Option<Vec<Scored>>, VectorError> {
         let codes = &self.rows.codes;
-        let score = ByCodes { codes, query };
+        let score = ByCodes::new(codes, &self.sketches, query);
         let lets_in = |node: u32| allowed.admits(codes.id(node));
         let admits = |node: u32| lets_in(node) || graph.twins_of(node).any(lets_in);
-        let met = match plan(Situation {
+        let mut met = match plan(Situation {
             rows: codes.len(),
             allowed: present,
             is_filtered: !allowed.is_everything(),
@@ -132,19 +173,18 @@ impl Segment {
             }
         };
         // A walk may come by an orphan all the same.
-        let is_orphan = |node: &u32| graph.orphans.binary_search(node).is_ok();
-        let met = met.iter().map(|scored| scored.node);
-        let candidates = met
-            .filter(|node| !is_orphan(node))
-            .chain(graph.orphans.iter().copied());
-        let with_twins =
-            candidates.flat_map(|node| std::iter::once(node).chain(graph.twins_of(node)));
-        let admitted = with_twins.filter(|node| lets_in(*node));
+        met.retain(|scored| graph.orphans.binary_search(&scored.node).is_err());
+        let mut unmet = graph.orphans.clone();
+        let met_nodes = met.iter().map(|scored| scored.node);
+        let firsts = met_nodes.chain(graph.orphans.iter().copied());
+        unmet.extend(firsts.flat_map(|node| graph.twins_of(node)));
+        codes.approximate(query, &unmet, &mut Vec::new(), &mut met);
+        let admitted = met.into_iter().filter(|scored| lets_in(scored.node));
         self.rows.judge(query, k, admitted, scan).map(Some)
     }
 
     /// Bytes in memory.
     pub(super) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.graph.as_ref().map_or(0, Graph::bytes)
+        self.rows.bytes() + self.sketches.bytes() + self.graph.as_ref().map_or(0, Graph::bytes)
     }
 }

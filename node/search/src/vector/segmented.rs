@@ -351,7 +351,7 @@ impl SegmentedIndex {
         let rows = Rows::new(codes, exact);
         Ok(Stored {
             named,
-            segment: Segment { rows, graph },
+            segment: Segment::new(rows, graph),
         })
     }
 

@@ -13,8 +13,18 @@ const TWO_STEPS_MAX: usize = 96;
 
 /// Scores nodes against a query: by codes in the product, exactly where a test compares with instant-distance.
 pub(super) trait Score {
-    /// Appends to `scored`, in the order of `nodes`.
-    fn score(&self, nodes: &[u32], products: &mut Vec<i32>, scored: &mut Vec<Scored>);
+    /// Appends to `scored`, in the order of `nodes`; may leave out what is hardly more similar than `bar`.
+    fn score(&self, nodes: &[u32], bar: f32, space: &mut ScoreSpace, scored: &mut Vec<Scored>);
+
+    /// A node that will be scored soon.
+    fn ask_for(&self, _node: u32) {}
+}
+
+/// Space to score in.
+#[derive(Default)]
+pub(super) struct ScoreSpace {
+    pub(super) kept: Vec<u32>,
+    pub(super) products: Vec<i32>,
 }
 
 /// How a filtered walk gets past rows that the filter forbids.
@@ -31,7 +41,7 @@ pub(super) enum Step {
 pub(super) struct WalkSpace {
     seen: Seen,
     batch: Vec<u32>,
-    products: Vec<i32>,
+    scoring: ScoreSpace,
     scored: Vec<Scored>,
     pool: Vec<Walked>,
     ahead: BinaryHeap<Nearest>,
@@ -60,7 +70,7 @@ pub(super) fn walk(
     let WalkSpace {
         seen,
         batch,
-        products,
+        scoring,
         scored,
         pool,
         evaluated,
@@ -75,22 +85,30 @@ pub(super) fn walk(
     });
     let mut next = 0;
     while let Some(here) = pool.get_mut(next) {
+        next += 1;
         if here.is_left {
-            next += 1;
             continue;
         }
         here.is_left = true;
-        let node = here.scored.node;
         batch.clear();
         batch.extend(
             graph
                 .links
-                .of(node)
+                .of(here.scored.node)
                 .iter()
-                .filter(|node| seen.insert(**node)),
+                .filter(|node| seen.insert(**node))
+                .inspect(|node| score.ask_for(**node)),
         );
+        let rest = pool.get(next..).unwrap_or_default();
+        if let Some(coming) = rest.iter().find(|step| !step.is_left) {
+            graph.links.ask_for(coming.scored.node);
+        }
         scored.clear();
-        score.score(batch, products, scored);
+        let bar = match pool.last() {
+            Some(last) if pool.len() >= breadth => last.scored.similarity,
+            _ => f32::NEG_INFINITY,
+        };
+        score.score(batch, bar, scoring, scored);
         *evaluated += batch.len();
         for newcomer in scored.iter() {
             if pool.len() >= breadth {
@@ -128,7 +146,7 @@ pub(super) fn walk_admitted(
     let WalkSpace {
         seen,
         batch,
-        products,
+        scoring,
         scored,
         ahead,
         top,
@@ -161,8 +179,9 @@ pub(super) fn walk_admitted(
             ),
             Step::Past => past_the_forbidden(&graph.links, here.node, admits, seen, batch),
         }
+        batch.iter().for_each(|node| score.ask_for(*node));
         scored.clear();
-        score.score(batch, products, scored);
+        score.score(batch, top.bar(), scoring, scored);
         *evaluated += batch.len();
         for newcomer in scored
             .iter()
@@ -181,14 +200,14 @@ pub(super) fn walk_admitted(
 fn descend(graph: &Graph, score: &impl Score, space: &mut WalkSpace) -> Option<Scored> {
     let WalkSpace {
         batch,
-        products,
+        scoring,
         scored,
         evaluated,
         ..
     } = space;
     let entry = *graph.members.first()?;
     scored.clear();
-    score.score(&[entry], products, scored);
+    score.score(&[entry], f32::NEG_INFINITY, scoring, scored);
     *evaluated = 1;
     let mut best = *scored.first()?;
     let mut member = 0;
@@ -199,17 +218,20 @@ fn descend(graph: &Graph, score: &impl Score, space: &mut WalkSpace) -> Option<S
             batch.extend(
                 links
                     .iter()
-                    .filter_map(|link| graph.members.get(*link as usize)),
+                    .filter_map(|link| graph.members.get(*link as usize))
+                    .inspect(|node| score.ask_for(**node)),
             );
             scored.clear();
-            score.score(batch, products, scored);
+            score.score(batch, best.similarity, scoring, scored);
             *evaluated += batch.len();
             let before = best;
-            for (newcomer, link) in scored.iter().zip(links) {
+            for newcomer in scored.iter() {
                 if newcomer.is_before(&best) {
-                    (best, member) = (*newcomer, *link);
+                    best = *newcomer;
                 }
             }
+            let at = batch.iter().position(|node| *node == best.node);
+            member = at.and_then(|at| links.get(at)).copied().unwrap_or(member);
             if best == before {
                 break;
             }

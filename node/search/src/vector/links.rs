@@ -23,7 +23,7 @@ const CHOSEN_MAX: usize = 48;
 /// Links of a row that many others chose.
 const LINKS_MAX: usize = 56;
 
-/// Breadth of the walks by which a finished graph is audited: less than any search's.
+/// Breadth of the walks by which a finished graph is audited: less than searches have unless they say otherwise.
 const AUDIT_BREADTH: usize = 48;
 
 /// Parts in which rows are given links, so that later ones are searched for by links that earlier ones have.
@@ -61,12 +61,27 @@ pub(super) fn choose_links(codes: &Codes, graph: &mut Graph, nodes: &[u32], brea
         chooser.link_both_ways(&mut lists, chosen.collect());
         graph.links = Links::new(lists.iter().map(|list| list.iter().copied()));
     }
-    let mut lost = nodes.to_vec();
+    let mut lost = finder.lost(graph, nodes.iter().copied());
     for _ in 0..AUDITS {
-        lost = finder.lost(graph, lost, &mut lists);
+        if lost.is_empty() {
+            break;
+        }
+        for Lost { node, ways_in } in &lost {
+            for near in ways_in {
+                link(&mut lists, *near, *node);
+            }
+        }
         graph.links = Links::new(lists.iter().map(|list| list.iter().copied()));
+        lost = finder.lost(graph, lost.iter().map(|lost| lost.node));
     }
-    graph.orphans = finder.lost(graph, lost, &mut lists);
+    graph.orphans = lost.into_iter().map(|lost| lost.node).collect();
+}
+
+/// A row that a search for it does not meet.
+struct Lost {
+    node: u32,
+    /// The nearest rows that it does meet.
+    ways_in: Vec<u32>,
 }
 
 /// Searches for rows by their own codes.
@@ -84,19 +99,17 @@ impl Finder<'_> {
         walk(graph, &score, breadth, &mut self.space)
     }
 
-    /// Those of `nodes` that a search for them does not meet. What it does meet gets links to them in `lists`.
-    fn lost(&mut self, graph: &Graph, mut nodes: Vec<u32>, lists: &mut [Vec<u32>]) -> Vec<u32> {
-        nodes.retain(|node| {
-            let met = self.met(graph, *node, AUDIT_BREADTH);
-            let is_lost = !is_among(&met, *node);
-            if is_lost {
-                for near in met.iter().take(WAYS_IN) {
-                    link(lists, near.node, *node);
-                }
-            }
-            is_lost
-        });
+    /// Those of `nodes` that a search for them does not meet.
+    fn lost(&mut self, graph: &Graph, nodes: impl Iterator<Item = u32>) -> Vec<Lost> {
         nodes
+            .filter_map(|node| {
+                let met = self.met(graph, node, AUDIT_BREADTH);
+                (!is_among(&met, node)).then(|| Lost {
+                    node,
+                    ways_in: met.iter().take(WAYS_IN).map(|near| near.node).collect(),
+                })
+            })
+            .collect()
     }
 
     /// Those and the rows that `node` is linked to.

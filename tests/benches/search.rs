@@ -4,7 +4,8 @@
 //! `TMPDIR=/dev/shm cargo bench --profile dev -p consilium-tests --bench search`
 //!
 //! With its files in memory a sync costs nothing, so that what is left is the node's own. Answers about patients are
-//! held back to one of a few times (docs/decisions/0015-search-answers.md); that is not in these figures, nor is sealing.
+//! held back to one of a few times (docs/decisions/0015-search-answers.md); neither that nor sealing is in these
+//! figures.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]

@@ -23,8 +23,8 @@ use super::links::choose_links;
 const LAYING_BREADTH: usize = 80;
 
 /// Rows of a graph from which on links are chosen among twice as many candidates: among a million rows that found 0.966
-/// of the neighbours for 0.930 at the same breadth of search; among fewer it finds a little more and the build takes half
-/// as long again.
+/// of the neighbours for 0.930 at the same breadth of search; among fewer it finds a little more, and the build takes
+/// half as long again.
 const MANY_ROWS: usize = 500_000;
 
 /// How a graph is built.

@@ -25,7 +25,7 @@ impl Products for Portable {
     fn product(self, a: &[i8], b: &[i8]) -> i32 {
         let mut sum = 0i32;
         for (x, y) in a.iter().zip(b) {
-            // `wrapping_add` because a check for overflow would keep the loop from being vectorised, and none can happen.
+            // `wrapping_add`: none overflows, and a check would keep the loop from being vectorised.
             sum = sum.wrapping_add(i32::from(*x) * i32::from(*y));
         }
         sum

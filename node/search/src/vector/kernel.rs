@@ -1,7 +1,8 @@
 //! Dot products, the inner loop of everything here.
 //!
-//! The code is safe: the compiler vectorises it, or `fast.rs` says how a processor does it best. Exact products add in one fixed order and never fuse a
-//! multiplication with an addition: every machine gets the same bits, and a federated ranking equals the central one.
+//! The code is safe: the compiler vectorises it, or `fast.rs` says how a processor does it best. Exact products add in
+//! one fixed order and never fuse a multiplication with an addition: every machine gets the same bits, and a federated
+//! ranking equals the central one.
 
 use prefetch_index::prefetch_index;
 

@@ -1,8 +1,8 @@
 //! Which rows each row of a graph is linked to.
 //!
-//! The lists that instant-distance laid are kept: they lead everywhere, but past many rows that are near. So each row is
-//! searched for, and from what the search met it is given more links as DiskANN does (Subramanya et al., 2019, algorithm
-//! 2): the nearest first, and then only what none of the links stands before. Of these, the laid lists alone, the
+//! The lists that instant-distance laid are kept: they lead everywhere, but past many rows that are near. So each row
+//! is searched for, and from what the search met it is given more links as DiskANN does (Subramanya et al., 2019,
+//! algorithm 2): the nearest first, and then only what none of the links stands before. The laid lists alone, the
 //! nearest rows added whatever stands before them, and DiskANN's choice without the laid lists each failed on one kind
 //! of vectors (measured in docs/decisions/0013-vector-index.md).
 
@@ -135,7 +135,7 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    /// What `node` is linked to: the laid links, and then, until there are `most`, candidates that no link stands before.
+    /// What `node` is linked to: the laid links, and until there are `most`, candidates that no link stands before.
     fn choose(&self, node: u32, mut candidates: Vec<Scored>, most: usize) -> Vec<u32> {
         candidates.sort_unstable_by(nearest_first);
         let mut chosen = self.laid.of(node).to_vec();

@@ -8,12 +8,14 @@
 //! | `segment.rs`, `rows.rs` | an immutable set of rows; its vectors, and the exact scan over them |
 //! | `codes.rs`, `exact.rs` | the vectors in short, in memory; exact, in memory or sealed on the disk |
 //! | `sketch.rs`, `rotation.rs` | the vectors in one bit a coordinate; the rotation before |
-//! | `build.rs`, `lift.rs`, `links.rs`, `graph.rs` | the graph: laid by instant-distance, taken out of it, given more links, kept |
+//! | `build.rs`, `lift.rs` | the graph: laid by instant-distance, taken out of it |
+//! | `links.rs`, `graph.rs` | given more links; kept |
 //! | `walk.rs`, `plan.rs` | the walk over it; when to walk and when to scan |
 //! | `maintenance.rs`, `compaction.rs` | rewriting segments; which of them, and why |
 //! | `manifest.rs`, `published.rs` | which segments count; how such a file is replaced whole |
 //! | `format.rs`, `sealing.rs`, `disk.rs` | a segment's file, encryption, the disk |
-//! | `kernel.rs`, `fast.rs`, `pages.rs`, `top.rs` | dot products; the copy of them for this processor; large memory; the best few |
+//! | `kernel.rs`, `fast.rs` | dot products; the copy of them for this processor |
+//! | `pages.rs`, `top.rs` | large memory; the best few |
 //!
 //! Vectors give texts away: none leaves this module but as a similarity, and no error or `Debug` shows one.
 

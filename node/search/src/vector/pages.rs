@@ -1,8 +1,8 @@
 //! Memory that is read all over the place.
 //!
 //! A walk leaps through hundreds of megabytes. On pages of 4 KiB nearly every leap also misses the table of pages; on
-//! pages of 2 MiB hardly any does: a million rows were searched a quarter to a half quicker (docs/decisions/0013). Linux
-//! gives such pages to whoever asks; elsewhere it is memory like any other.
+//! pages of 2 MiB hardly any does (measured in docs/decisions/0013-vector-index.md). Linux gives such pages to whoever
+//! asks; elsewhere it is memory like any other.
 
 use std::ops::Deref;
 

@@ -1,10 +1,10 @@
 //! Vectors in one bit a coordinate, by which a walk passes over most of what it meets.
 //!
 //! RaBitQ (Gao and Long, 2024, section 3): a row less the centre of all rows is turned by a fixed rotation, and of each
-//! coordinate only the sign is kept. With two more numbers its product with a query is estimated without bias, and how
-//! far the estimate strays is known. A walk scores by codes only what the estimate leaves a chance to be among its best.
-//! A sketch of 384 coordinates is one cache line where a row of codes is six. Nothing of it is stored: it is made from
-//! the codes when a segment is opened.
+//! coordinate only the sign is kept. With three numbers more its product with a query is estimated without bias, and
+//! how far the estimate strays is known. A walk scores by codes only what the estimate leaves a chance to be among its
+//! best. A sketch of 384 coordinates is one cache line where a row of codes is six. Nothing of it is stored: it is made
+//! from the codes when a segment is opened.
 
 use prefetch_index::prefetch_index;
 
@@ -203,7 +203,8 @@ impl Kernel for Ask<'_> {
 }
 
 /// The words of a turned row's lines. With d = row − centre and a = Σ|dᵢ| / (‖d‖ √D), the cosine between d and its
-/// signs s: ⟨d, q⟩ is about ⟨s, q⟩ ‖d‖² / Σ|dᵢ| with a standard deviation of ‖d‖ ‖q‖ √(1 − a²) / (a √(D − 1)).
+/// signs s: ⟨d, q⟩ is about ⟨s, q⟩ ‖d‖² / Σ|dᵢ|, give or take ‖d‖ ‖q‖ √(1 − a²) / (a √(D − 1)), the standard
+/// deviation.
 fn sketch(row: &[f32], centre: &[f32], words: &mut Vec<u64>) {
     let dimension = row.len() as f32;
     let (mut sum, mut squares, mut offset) = (0f32, 0f32, 0f32);

@@ -64,7 +64,7 @@ fn main() {
     ] {
         let question = |nth: usize, way: &str| {
             let complaints = notes[nth % notes.len()].complaints.join(", ");
-            document(&format!("{complaints} {way} {nth}"), wanted(10, ranking))
+            asked(&format!("{complaints} {way} {nth}"), wanted(10, ranking))
         };
         let alone = times(|nth| {
             let document = question(nth, "alone");
@@ -96,10 +96,6 @@ fn timed(work: impl FnOnce()) -> f64 {
     let began = Instant::now();
     work();
     began.elapsed().as_secs_f64() * 1e6
-}
-
-fn document(text: &str, wanted: Wanted) -> SearchDocument {
-    asked(text, wanted)
 }
 
 fn signed(hospital: &Hospital, who: &Person, document: &SearchDocument) -> (SignedSearch, Millis) {

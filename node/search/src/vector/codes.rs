@@ -53,8 +53,7 @@ impl<'a> Query<'a> {
 
     /// What its codes say.
     pub(super) fn coordinates(&self) -> impl Iterator<Item = f32> {
-        let scale = self.fit.scale;
-        self.codes.iter().map(move |code| f32::from(*code) * scale)
+        coordinates(&self.codes, self.fit.scale)
     }
 }
 
@@ -146,10 +145,7 @@ impl Codes {
 
     /// What the codes of a row say.
     pub(super) fn coordinates(&self, node: u32) -> impl Iterator<Item = f32> {
-        let scale = self.scale(node);
-        self.row(node)
-            .iter()
-            .map(move |code| f32::from(*code) * scale)
+        coordinates(self.row(node), self.scale(node))
     }
 
     /// The mean of all rows, by what their codes say.
@@ -269,6 +265,10 @@ impl Between {
             most: middle + doubt,
         }
     }
+}
+
+fn coordinates(codes: &[i8], scale: f32) -> impl Iterator<Item = f32> {
+    codes.iter().map(move |code| f32::from(*code) * scale)
 }
 
 /// Symmetric quantisation to one byte a coordinate, in the place of what `codes` held.

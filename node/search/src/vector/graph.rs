@@ -2,10 +2,11 @@
 
 use prefetch_index::prefetch_index;
 
+use super::kernel::CACHE_LINE_BYTES;
 use super::pages::Pages;
 
 /// Links of a cache line.
-const LINE_LINKS: usize = 16;
+const LINE_LINKS: usize = CACHE_LINE_BYTES / size_of::<u32>();
 
 /// Lists of links, one a node, in one piece of memory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::fast::{self, Kernel, Products};
 const LANES: usize = 32;
 
 /// What a processor fetches at once; on others than x86-64 and most of ARM a guess that costs little.
-const CACHE_LINE_BYTES: usize = 64;
+pub(super) const CACHE_LINE_BYTES: usize = 64;
 
 /// Rows that are asked for while one is multiplied. They lie anywhere in memory, and to wait for each takes longer than
 /// to multiply it.

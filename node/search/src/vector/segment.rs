@@ -154,7 +154,7 @@ impl Segment {
         steps: &mut WalkSpace,
     ) -> Result<Option<Vec<Scored>>, VectorError> {
         let codes = &self.rows.codes;
-        let score = ByCodes::new(codes, &self.sketches, query);
+        let score = || ByCodes::new(codes, &self.sketches, query);
         let lets_in = |node: u32| allowed.admits(codes.id(node));
         let admits = |node: u32| lets_in(node) || graph.twins_of(node).any(lets_in);
         let mut met = match plan(Situation {
@@ -164,9 +164,9 @@ impl Segment {
             breadth,
         }) {
             Plan::Scan => return Ok(None),
-            Plan::Walk => walk(graph, &score, breadth, steps),
+            Plan::Walk => walk(graph, &score(), breadth, steps),
             Plan::WalkAdmitted { step, most } => {
-                match walk_admitted(graph, &score, breadth, (&admits, step, most), steps) {
+                match walk_admitted(graph, &score(), breadth, (&admits, step, most), steps) {
                     Some(met) => met,
                     None => return Ok(None),
                 }

@@ -10,6 +10,7 @@ use prefetch_index::prefetch_index;
 
 use super::codes::{Codes, Query};
 use super::fast::{self, Kernel, Products};
+use super::kernel::CACHE_LINE_BYTES;
 use super::pages::Pages;
 use super::rotation::Rotation;
 
@@ -23,12 +24,11 @@ const PLANES: usize = 4;
 const LEVELS: u8 = (1 << PLANES) - 1;
 
 /// Words of a cache line.
-const LINE_WORDS: usize = 8;
+const LINE_WORDS: usize = CACHE_LINE_BYTES / size_of::<u64>();
 
-/// Words of numbers behind the bits of a row.
-const NUMBER_WORDS: usize = 2;
+/// Words of a [`Correction`], behind the bits of a row.
+const CORRECTION_WORDS: usize = 2;
 
-/// What a processor fetches at once.
 type Line = [u64; LINE_WORDS];
 
 /// Sketches of rows, by node.
@@ -56,7 +56,7 @@ pub(super) struct Asked {
 
 /// What is kept of a row beside its signs.
 #[derive(Clone, Copy)]
-struct Numbers {
+struct Correction {
     /// By which the product of the signs with a query is multiplied.
     scale: f32,
     /// The product of the row with the centre, beyond the centre's own.
@@ -65,9 +65,9 @@ struct Numbers {
     spread: f32,
 }
 
-impl Numbers {
+impl Correction {
     #[inline(always)]
-    fn to_words(self) -> [u64; NUMBER_WORDS] {
+    fn to_words(self) -> [u64; CORRECTION_WORDS] {
         let (scale, offset) = (self.scale.to_bits(), self.offset.to_bits());
         [
             u64::from(scale) | u64::from(offset) << 32,
@@ -76,7 +76,7 @@ impl Numbers {
     }
 
     #[inline(always)]
-    fn of_words([both, spread]: [u64; NUMBER_WORDS]) -> Self {
+    fn of_words([both, spread]: [u64; CORRECTION_WORDS]) -> Self {
         Self {
             scale: f32::from_bits(both as u32),
             offset: f32::from_bits((both >> 32) as u32),
@@ -90,7 +90,7 @@ fn words_of(dimension: usize) -> usize {
 }
 
 fn lines_of(dimension: usize) -> usize {
-    (words_of(dimension) + NUMBER_WORDS).div_ceil(LINE_WORDS)
+    (words_of(dimension) + CORRECTION_WORDS).div_ceil(LINE_WORDS)
 }
 
 impl Sketches {
@@ -223,7 +223,7 @@ fn sketch(row: &[f32], centre: &[f32], words: &mut Vec<u64>) {
     }
     let cosine = (sum / (squares * dimension).sqrt()).min(1.0);
     let is_centre = sum <= 0.0;
-    let numbers = Numbers {
+    let correction = Correction {
         scale: if is_centre { 0.0 } else { squares / sum },
         offset,
         spread: match is_centre {
@@ -233,7 +233,7 @@ fn sketch(row: &[f32], centre: &[f32], words: &mut Vec<u64>) {
             }
         },
     };
-    words.extend(numbers.to_words());
+    words.extend(correction.to_words());
     words.resize(lines_of(row.len()) * LINE_WORDS, 0);
 }
 
@@ -295,10 +295,10 @@ impl Sift<'_> {
             let rest = words
                 .get(planes.len()..)
                 .and_then(|rest| rest.first_chunk());
-            let numbers = Numbers::of_words(rest.copied().unwrap_or_default());
+            let correction = Correction::of_words(rest.copied().unwrap_or_default());
             let product = (whole - 2.0 * differing as f32) * self.asked.half_step;
-            let estimate = product * numbers.scale + numbers.offset + self.asked.with_centre;
-            if estimate + numbers.spread * self.asked.doubt > self.bar {
+            let estimate = product * correction.scale + correction.offset + self.asked.with_centre;
+            if estimate + correction.spread * self.asked.doubt > self.bar {
                 self.codes.ask_for(*node);
                 self.kept.push(*node);
             }
